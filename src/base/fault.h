@@ -1,0 +1,28 @@
+/*
+ * Steps and faults for tests. Code that changes mail names its steps; a test build
+ * (meson -Dfaults=true) can end the process at the Nth step or make a step fail. In a release
+ * build every call is an inline 0 and leaves nothing in the binary.
+ *
+ * RESTANTE_FAULT is a comma-separated list read once, at the first step:
+ *   NAME=ERRNO        every time, e.g. store.sync=EIO
+ *   NAME@N=ERRNO      the Nth time that NAME is met (from 1), e.g. store.write@3=ENOSPC
+ *   NAME@N=kill       SIGKILL to ourselves at the Nth time
+ *   *@N=kill          at the Nth step of any name: "stop at every step"
+ * RESTANTE_FAULT_COUNT=FILE: the number of steps met is written there when the process exits.
+ */
+#pragma once
+
+#ifdef RESTANTE_FAULTS
+/* Counts a step; returns 0, or the errno value that the step is to fail with. */
+int fault_hit(const char *name);
+/* Sets the list as RESTANTE_FAULT would, from a test in this process; NULL: none. Counts restart. */
+void fault_set(const char *list);
+/* Steps met since the start or the last fault_set. */
+unsigned long fault_steps(void);
+#else
+static inline int fault_hit(const char *name)
+{
+    (void)name;
+    return 0;
+}
+#endif

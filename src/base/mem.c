@@ -1,0 +1,65 @@
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+
+static void *need(void *memory, size_t size)
+{
+    if (memory != NULL)
+        return memory;
+    log_error("out_of_memory", "bytes=%zu", size);
+    abort();
+}
+
+void *mem_alloc(size_t size)
+{
+    return need(malloc(size ? size : 1), size);
+}
+
+void *mem_zalloc(size_t size)
+{
+    return need(calloc(1, size ? size : 1), size);
+}
+
+void *mem_realloc(void *old, size_t size)
+{
+    return need(realloc(old, size ? size : 1), size);
+}
+
+void *mem_array(size_t count, size_t size)
+{
+    return need(calloc(count ? count : 1, size ? size : 1), size);
+}
+
+void *mem_grow(void *old, size_t count, size_t size)
+{
+    return need(reallocarray(old, count ? count : 1, size ? size : 1), size);
+}
+
+char *mem_strdup(const char *text)
+{
+    return text == NULL ? NULL : mem_dup(text, strlen(text) + 1);
+}
+
+void *mem_dup(const void *bytes, size_t size)
+{
+    void *copy = mem_alloc(size);
+    if (size > 0)
+        memcpy(copy, bytes, size);
+    return copy;
+}
+
+void *mem_try(size_t size)
+{
+    if (fault_hit("mem.try") != 0)
+        return NULL;
+    return malloc(size ? size : 1);
+}
+
+void mem_wipe(void *secret, size_t size)
+{
+    explicit_bzero(secret, size);
+}
