@@ -1,0 +1,41 @@
+# The few words a person types. What they do is in scripts/ and meson.build.
+BUILD ?= build
+PREFIX ?= /usr
+DESTDIR ?=
+
+.PHONY: all run test test-long bench fuzz format check-format install clean help
+
+all: $(BUILD)/build.ninja ## build everything into ./build
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@scripts/need build
+	@meson setup $(BUILD) --prefix $(PREFIX) >/dev/null
+
+run: all ## start a server with a demo account on loopback
+	@scripts/need run
+	@scripts/run $(BUILD)
+
+test: ## install what tests need, build, run everything
+	@scripts/need build test
+	@python3 tests/run.py
+
+bench: all ## measure (see doc/performance.md)
+	@scripts/bench $(BUILD)
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each
+	@scripts/need build fuzz
+	@scripts/fuzz
+
+format: ## let clang-format lay out every source file
+	@scripts/need format
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: all ## install into DESTDIR (systemd unit, users, man pages too)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+clean: ## remove what was built
+	@rm -rf build build-asan build-clang build-faults build-fuzz
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/:/' | column -t -s:

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Builds Restante in every variant and runs every test; the last line counts them.
+
+Variants: gcc as released (with -Werror), gcc with AddressSanitizer and UBSan and injected faults,
+clang (compiled without warnings). Unit tests are meson tests; what is tested from the outside
+(real sockets, real clients, kill -9) are the unittest files below tests/. A test that needs what
+this machine lacks counts as skipped, by name.
+
+usage: tests/run.py [--only WORD]   runs only the tests whose name contains WORD
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.chdir(TOP)
+sys.path.insert(0, os.path.join(TOP, "tests"))
+
+VARIANTS = [
+    # name, environment, meson options, run the unit tests there
+    ("build", {}, ["-Dwerror=true"], True),
+    ("build-asan", {}, ["-Dwerror=true", "-Db_sanitize=address,undefined", "-Dfaults=true",
+                        "-Db_lundef=false"], True),
+    ("build-clang", {"CC": "clang"}, ["-Dwerror=true", "-Dfuzz=true", "-Dfaults=true"], False),
+]
+
+
+class Count:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, 0, 0
+        self.failures = []
+
+    def add(self, name, outcome, text=""):
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        if outcome == "failed":
+            self.failures.append(name)
+            print(f"FAILED  {name}\n{text}", flush=True)
+        elif outcome == "skipped":
+            print(f"skipped {name} {text}", flush=True)
+
+
+def step(words):
+    print(f"== {words}  [{time.monotonic() - START:.0f} s]", flush=True)
+
+
+def build(count, name, environment, options):
+    env = dict(os.environ, **environment)
+    if not os.path.exists(f"{name}/build.ninja"):
+        subprocess.run(["meson", "setup", name, *options], env=env, check=True,
+                       stdout=subprocess.DEVNULL)
+    else:
+        subprocess.run(["meson", "configure", name, *options], env=env, check=True,
+                       stdout=subprocess.DEVNULL)
+    done = subprocess.run(["ninja", "-C", name], env=env, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    good = done.returncode == 0
+    count.add(f"{name}: compiles without warnings", "passed" if good else "failed",
+              done.stdout[-6000:])
+    return good
+
+
+CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+)", re.M)
+
+
+def unit_tests(count, name, only):
+    """Runs the meson tests; cmocka's cases are counted one by one."""
+    env = dict(os.environ, RESTANTE_CORPUS=CORPUS,
+               ASAN_OPTIONS="detect_leaks=1:abort_on_error=1",
+               UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
+    log = f"{name}/meson-logs/testlog.json"
+    if os.path.exists(log):
+        os.unlink(log)
+    wanted = []
+    if only:
+        listing = subprocess.run(["meson", "test", "-C", name, "--list"], env=env, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        wanted = [line.split(" / ")[-1].strip() for line in listing.splitlines()
+                  if only in line]
+        if not wanted:
+            return
+    subprocess.run(["meson", "test", "-C", name, "--no-rebuild", "-t", "4", *wanted], env=env,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(log) as lines:
+        for line in lines:
+            test = json.loads(line)
+            output = test.get("stdout", "") + test.get("stderr", "")
+            cases = {}
+            for outcome, case in CASE.findall(output):
+                cases[case] = outcome
+            title = f"{name}: {test['name']}"
+            for case, outcome in cases.items():
+                if outcome == "FAILED":
+                    continue  # counted with the test's own text below
+                count.add(f"{title} {case}", "passed" if outcome == "OK" else "skipped")
+            if test["result"] == "SKIP":
+                count.add(title, "skipped")
+            elif test["result"] not in ("OK", "EXPECTEDFAIL"):
+                count.add(title, "failed", f"({test['result']})\n" + output[-4000:])
+            elif not cases:
+                count.add(title, "passed")
+
+
+class Result(unittest.TestResult):
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def addSuccess(self, test):
+        self.count.add(test.id(), "passed")
+
+    def addFailure(self, test, error):
+        self.count.add(test.id(), "failed", self._exc_info_to_string(error, test))
+
+    addError = addFailure
+
+    def addSubTest(self, test, subtest, error):
+        if error is not None:
+            self.addFailure(subtest, error)
+
+    def addSkip(self, test, reason):
+        self.count.add(test.id(), "skipped", f"({reason})")
+
+
+def each(suite):
+    for part in suite:
+        if isinstance(part, unittest.TestSuite):
+            yield from each(part)
+        else:
+            yield part
+
+
+def outside_tests(count, only):
+    loader = unittest.defaultTestLoader
+    suite = unittest.TestSuite(test for test in each(loader.discover("tests", pattern="test_*.py"))
+                               if not only or only in test.id())
+    suite.run(Result(count))
+
+
+def analysis(count):
+    done = subprocess.run(["cppcheck", "--enable=warning,portability", "--inline-suppr", "--quiet",
+                           "--error-exitcode=1", "--std=c11", "-Isrc", "-j2",
+                           "--suppressions-list=tests/cppcheck.txt", "-DSIZE_MAX=18446744073709551615UL",
+                           "src"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    count.add("cppcheck", "passed" if done.returncode == 0 else "failed", done.stdout[-4000:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="run only tests whose name contains this")
+    only = parser.parse_args().only
+    count = Count()
+    for name, environment, options, run_units in VARIANTS:
+        step(f"{name}: build")
+        good = build(count, name, environment, options)
+        if good and run_units:
+            step(f"{name}: unit tests")
+            unit_tests(count, name, only)
+    step("from the outside")
+    outside_tests(count, only)
+    if not only:
+        step("cppcheck")
+        analysis(count)
+    step("done")
+    for name in count.failures:
+        print(f"failed: {name}")
+    tail = f", {count.skipped} skipped" if count.skipped else ""
+    print(f"{count.passed} passed, {count.failed} failed{tail}")
+    return 1 if count.failed or not count.passed else 0
+
+
+START = time.monotonic()
+CORPUS = os.path.abspath(os.environ.get("RESTANTE_CORPUS", os.path.join(TOP, "../shared/corpus")))
+if __name__ == "__main__":
+    sys.exit(main())
