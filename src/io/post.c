@@ -1,0 +1,79 @@
+/*
+ * A list under a mutex and one eventfd that is written only when the list was empty. Answers for
+ * order and for waking; knows nothing of what the items mean.
+ */
+#include "io/post.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "io/fd.h"
+
+STAILQ_HEAD(post_list, post_item);
+
+struct post_queue {
+    pthread_mutex_t mutex;
+    struct post_list items;
+    struct event *woken;
+    int fd;
+};
+
+void post_run(struct post_queue *queue)
+{
+    struct post_list items = STAILQ_HEAD_INITIALIZER(items);
+    pthread_mutex_lock(&queue->mutex);
+    STAILQ_CONCAT(&items, &queue->items);
+    pthread_mutex_unlock(&queue->mutex);
+    while (!STAILQ_EMPTY(&items)) {
+        struct post_item *item = STAILQ_FIRST(&items);
+        STAILQ_REMOVE_HEAD(&items, next);
+        item->run(item);
+    }
+}
+
+static void on_woken(evutil_socket_t fd, short what, void *arg)
+{
+    uint64_t count;
+    (void)!read(fd, &count, sizeof(count));
+    post_run(arg);
+}
+
+struct post_queue *post_create(struct event_base *base)
+{
+    struct post_queue *queue = MEM_NEW(struct post_queue);
+    pthread_mutex_init(&queue->mutex, NULL);
+    STAILQ_INIT(&queue->items);
+    queue->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ASSERT(queue->fd >= 0);
+    queue->woken = event_new(base, queue->fd, EV_READ | EV_PERSIST, on_woken, queue);
+    ASSERT(queue->woken != NULL && event_add(queue->woken, NULL) == 0);
+    return queue;
+}
+
+void post_destroy(struct post_queue **queue)
+{
+    if (*queue == NULL)
+        return;
+    event_free((*queue)->woken);
+    fd_close(&(*queue)->fd);
+    pthread_mutex_destroy(&(*queue)->mutex);
+    free(*queue);
+    *queue = NULL;
+}
+
+void post_send(struct post_queue *queue, struct post_item *item)
+{
+    const uint64_t one = 1;
+    pthread_mutex_lock(&queue->mutex);
+    bool first = STAILQ_EMPTY(&queue->items);
+    STAILQ_INSERT_TAIL(&queue->items, item, next);
+    /* Under the lock: once it is released, the loop may take the item and destroy the queue. */
+    if (first)
+        (void)!write(queue->fd, &one, sizeof(one));
+    pthread_mutex_unlock(&queue->mutex);
+}

@@ -1,0 +1,67 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <pthread.h>
+
+#include "io/post.h"
+
+enum { THREADS = 4, EACH = 2000 };
+
+struct work {
+    struct post_item item;
+    int thread, number;
+};
+
+static struct event_base *base;
+static struct post_queue *queue;
+static struct work works[THREADS][EACH];
+static int next_of[THREADS];
+static int done;
+
+static void ran(struct post_item *item)
+{
+    struct work *work = (struct work *)item;
+    assert_int_equal(work->number, next_of[work->thread]);
+    next_of[work->thread]++;
+    if (++done == THREADS * EACH)
+        event_base_loopbreak(base);
+}
+
+static void *send_all(void *arg)
+{
+    struct work *mine = arg;
+    for (int i = 0; i < EACH; i++)
+        post_send(queue, &mine[i].item);
+    return NULL;
+}
+
+/* Nothing is lost, and each thread's items keep their order. */
+static void threads_to_loop(void **state)
+{
+    pthread_t threads[THREADS];
+    base = event_base_new();
+    queue = post_create(base);
+    for (int t = 0; t < THREADS; t++) {
+        for (int i = 0; i < EACH; i++)
+            works[t][i] = (struct work){.item.run = ran, .thread = t, .number = i};
+        pthread_create(&threads[t], NULL, send_all, works[t]);
+    }
+    event_base_dispatch(base);
+    for (int t = 0; t < THREADS; t++)
+        pthread_join(threads[t], NULL);
+    assert_int_equal(done, THREADS * EACH);
+    post_destroy(&queue);
+    assert_null(queue);
+    post_destroy(&queue);
+    event_base_free(base);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(threads_to_loop)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
