@@ -1,0 +1,158 @@
+"""Programs that people use fetch everything once, every byte right, and nothing the second time."""
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from lib.messages import generated
+from lib.server import Server
+
+COUNT = 200
+
+
+def need(program):
+    if shutil.which(program) is None:
+        raise unittest.SkipTest(f"{program} is not installed")
+
+
+class Programs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+        cls.addClassCleanup(cls.server.close)
+        cls.server.account("alice", "secret")
+        cls.messages = list(generated(COUNT, seed=11))
+        with cls.server.lmtp() as lmtp:
+            for message in cls.messages:
+                answers = lmtp.send("s@example.org", ["alice"], message)
+                assert answers["alice"][0] == 250, answers
+
+    def setUp(self):
+        self.home = tempfile.mkdtemp(prefix="restante-client-")
+        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+
+    def client(self, *command, good=(0,)):
+        done = subprocess.run(command, cwd=self.home, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=120,
+                              env=dict(os.environ, HOME=self.home, FETCHMAILHOME=self.home))
+        self.assertIn(done.returncode, good, done.stdout.decode(errors="replace")[-3000:])
+        return done.stdout
+
+    def write(self, name, text):
+        path = os.path.join(self.home, name)
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, 0o600)
+        return path
+
+    def assert_all_there(self, bodies):
+        """Each message sent is the end of exactly one fetched."""
+        wanted = sorted(hashlib.sha256(m.replace(b"\r\n", b"\n")).digest() for m in self.messages)
+        found = []
+        for body in bodies:
+            body = body.replace(b"\r\n", b"\n")
+            start = body.find(b"From: Sender ")
+            found.append(hashlib.sha256(body[start:]).digest())
+        self.assertEqual(sorted(found), wanted)
+
+    def maildir(self, path):
+        """name of file -> inode, of every message."""
+        return {name: os.stat(os.path.join(path, part, name)).st_ino
+                for part in ("cur", "new") for name in os.listdir(os.path.join(path, part))}
+
+    def test_mbsync(self):
+        need("mbsync")
+        mail = os.path.join(self.home, "mail")
+        os.mkdir(mail)
+        rc = self.write("mbsyncrc", f"""
+IMAPAccount there
+Host 127.0.0.1
+Port {self.server.ports['imap']}
+User alice
+Pass secret
+SSLType None
+AuthMechs LOGIN
+
+IMAPStore far
+Account there
+
+MaildirStore near
+Path {mail}/
+Inbox {mail}/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+SyncState *
+""")
+        self.client("mbsync", "-c", rc, "-a")
+        inbox = os.path.join(mail, "INBOX")
+        first = self.maildir(inbox)
+        self.assertEqual(len(first), COUNT)
+        bodies = []
+        for part in ("cur", "new"):
+            for name in os.listdir(os.path.join(inbox, part)):
+                with open(os.path.join(inbox, part, name), "rb") as file:
+                    bodies.append(file.read())
+        self.assert_all_there(bodies)
+        self.assertTrue({"Drafts", "Sent", "Trash", "Junk", "Archive"} <= set(os.listdir(mail)))
+        self.server.restart()
+        self.client("mbsync", "-c", rc, "-a")
+        self.assertEqual(self.maildir(inbox), first)
+
+    def fetchmail(self, protocol, *options):
+        need("fetchmail")
+        out = os.path.join(self.home, protocol)
+        os.mkdir(out)
+        rc = self.write("rc", f"""
+poll 127.0.0.1 protocol {protocol} service {self.server.ports[protocol]} {' '.join(options)}
+  user alice password secret keep fetchall_placeholder
+  sslproto '' mda "cat > $(mktemp {out}/XXXXXXXX)"
+""".replace(" fetchall_placeholder", ""))
+        self.client("fetchmail", "-f", rc, "--nodetach", "--nosyslog")
+        bodies = []
+        for name in os.listdir(out):
+            with open(os.path.join(out, name), "rb") as file:
+                bodies.append(file.read())
+        self.assertEqual(len(bodies), COUNT)
+        self.server.restart()
+        self.client("fetchmail", "-f", rc, "--nodetach", "--nosyslog", good=(1,))  # 1: no mail
+        self.assertEqual(len(os.listdir(out)), COUNT)
+
+    def test_fetchmail_pop3(self):
+        self.fetchmail("pop3", "uidl")
+
+    def test_fetchmail_imap(self):
+        self.fetchmail("imap")
+
+    def test_curl(self):
+        need("curl")
+        ports = self.server.ports
+        for url, extra in ((f"imap://127.0.0.1:{ports['imap']}/INBOX;UID=", ["--ssl-reqd"]),
+                           (f"imaps://127.0.0.1:{ports['imaps']}/INBOX;UID=", []),
+                           (f"imap://127.0.0.1:{ports['imap']}/INBOX;UID=", []),
+                           (f"pop3://127.0.0.1:{ports['pop3']}/", ["--ssl-reqd"]),
+                           (f"pop3s://127.0.0.1:{ports['pop3s']}/", []),
+                           (f"pop3://127.0.0.1:{ports['pop3']}/", [])):
+            with self.subTest(url=url, extra=extra):
+                for number in (1, COUNT):
+                    body = self.client("curl", "-sS", "-k", *extra, "-u", "alice:secret",
+                                       url + str(number))
+                    sent = self.messages[number - 1]
+                    self.assertTrue(body.endswith(sent), body[:300])
+
+    def test_curl_scram(self):
+        need("curl")
+        body = self.client("curl", "-sS", "-k", "--login-options", "AUTH=SCRAM-SHA-256", "-u",
+                           "alice:secret",
+                           f"imaps://127.0.0.1:{self.server.ports['imaps']}/INBOX;UID=1")
+        self.assertTrue(body.endswith(self.messages[0]))
+
+
+if __name__ == "__main__":
+    unittest.main()
