@@ -98,7 +98,8 @@ struct store_bytes {
 /* A new blob under an id from store_blob_new(), with one reference. */
 void store_batch_blob(struct store_batch *batch, uint64_t blob, struct store_bytes bytes,
                       struct store_label label);
-/* CONFLICT when there is no such blob. The bytes of a blob without references are reclaimed. */
+/* Both: CONFLICT when there is no such blob. The bytes of a blob without references are reclaimed.
+ */
 void store_batch_addref(struct store_batch *batch, uint64_t blob);
 void store_batch_unref(struct store_batch *batch, uint64_t blob);
 
@@ -138,7 +139,8 @@ void store_scan(struct store *store, struct id partition, struct slice from, str
 /*
  * Part of a blob, clipped to its size. The bytes are moved out of `bytes` by the callee; what it
  * leaves is dropped. They may be references into a mapped segment: valid as long as the evbuffer
- * chain lives. The checksum of the whole blob is verified at the first read after open.
+ * chain lives. The checksum of the whole blob is verified at the first read after open. A blob that
+ * is not there is CORRUPT: whoever asks was told of it by a record.
  */
 typedef void store_read_done(void *arg, enum store_result result, struct evbuffer *bytes);
 void store_read(struct store *store, uint64_t blob, uint64_t offset, uint64_t size,
