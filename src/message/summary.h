@@ -51,14 +51,14 @@ struct summary_envelope { /* slices with data NULL: NIL */
 /* One part, in the order of the message, parents before children. Part 0 is the message itself. */
 struct summary_part {
     enum summary_kind kind;
-    uint32_t depth;    /* 0 for part 0 */
-    uint32_t parent;   /* index; 0 for part 0 */
-    uint32_t children; /* direct ones */
-    uint32_t next;     /* index of the first part behind this one and all below it */
-    uint64_t header_offset; /* after the boundary line */
-    uint64_t header_size;   /* with the empty line, if there is one */
-    uint64_t body_size;     /* begins at header_offset + header_size */
-    uint32_t body_lines;    /* line ends in the body */
+    uint32_t depth;             /* 0 for part 0 */
+    uint32_t parent;            /* index; 0 for part 0 */
+    uint32_t children;          /* direct ones */
+    uint32_t next;              /* index of the first part behind this one and all below it */
+    uint64_t header_offset;     /* after the boundary line */
+    uint64_t header_size;       /* with the empty line, if there is one */
+    uint64_t body_size;         /* begins at header_offset + header_size */
+    uint32_t body_lines;        /* line ends in the body */
     struct slice type, subtype; /* never empty: the default of the context */
     struct slice encoding;      /* Content-Transfer-Encoding; "7BIT" when it has none */
     struct slice id, description, md5, location, disposition; /* data NULL: NIL */
@@ -72,11 +72,11 @@ struct summary_part {
 };
 
 struct summary {
-    uint64_t size; /* bytes of the blob */
+    uint64_t size;              /* bytes of the blob */
     struct summary_part *parts; /* at least one */
     uint32_t part_count;
-    int64_t date_s;       /* the Date field as UTC seconds; INT64_MIN: none */
-    struct slice preview; /* RFC 8970: up to 200 characters of text, UTF-8; may be empty */
+    int64_t date_s;           /* the Date field as UTC seconds; INT64_MIN: none */
+    struct slice preview;     /* RFC 8970: up to 200 characters of text, UTF-8; may be empty */
     struct slice *references; /* message-ids of References and In-Reply-To, without <> */
     uint32_t reference_count;
 };
