@@ -28,7 +28,7 @@ struct ipc_handlers {
 };
 
 /* Takes fd. self and peer decide which messages may go which way. handlers and context by
- * reference. limit: bytes that may wait in the send queue; a peer that lets more pile up is closed. */
+ * reference. A peer that lets more than 16 MiB or 32,768 messages pile up is closed. */
 struct ipc_channel *ipc_open(struct event_base *base, int fd, enum ipc_role self,
                              enum ipc_role peer, uint32_t peer_index,
                              const struct ipc_handlers *handlers, void *context);
@@ -39,7 +39,8 @@ enum ipc_role ipc_peer_role(const struct ipc_channel *channel);
 uint32_t ipc_peer_index(const struct ipc_channel *channel);
 /* Nothing waits: all that was sent is in the peer's socket, ahead of what anybody sends later. */
 bool ipc_flushed(const struct ipc_channel *channel);
-/* Called once, when the queue has run empty (at once, inside, when it is). */
+/* Called once, when the queue has run empty (at once, inside, when it is); when the channel ends
+ * before, at its ipc_close(). Several may wait; they are called in order. */
 void ipc_when_flushed(struct ipc_channel *channel, void (*flushed)(void *arg), void *arg);
 /* Handles everything that has arrived, now: "has auth said anything of this connection?" */
 void ipc_drain(struct ipc_channel *channel);
@@ -47,8 +48,8 @@ void ipc_drain(struct ipc_channel *channel);
 void ipc_flush(struct ipc_channel *channel, int ms);
 
 /* ipc_send_ticket(channel, &(struct ipc_ticket){...}): queued or sent; a descriptor is duplicated
- * by the kernel and stays the caller's. False: the channel is closing (its closed handler runs
- * later from the loop); the message is dropped. Limits of fields are asserted. */
+ * and stays the caller's. False: the channel is ending (its closed handler runs later from the
+ * loop); the message is dropped. Limits of fields are asserted. */
 #define F(kind, name, limit)
 #define M(name, from, to, often, fields)                                                           \
     bool ipc_send_##name(struct ipc_channel *channel, const struct ipc_##name *message);
