@@ -183,6 +183,7 @@ struct mailbox_entry {
     uint32_t keyword_set; /* see mailbox_keywords() */
     uint64_t modseq;
     uint32_t save_date;
+    uint32_t size; /* RFC822.SIZE */
 };
 
 /* The keywords of a set, in a stable order; valid as long as the account handle. */
