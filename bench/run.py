@@ -105,7 +105,7 @@ class Dovecot:
 
 
 def load(build, server, words, seconds):
-    done = subprocess.run([f"{build}/bench-load", "--pid", str(server.pid), "--password", PASSWORD,
+    done = subprocess.run([f"{build}/bench/bench-load", "--pid", str(server.pid), "--password", PASSWORD,
                            "--imap", str(server.ports["imap"]),
                            "--imaps", str(server.ports["imaps"]),
                            "--pop3", str(server.ports["pop3"]), "--lmtp", str(server.ports["lmtp"]),
@@ -128,7 +128,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--quick", action="store_true", help="one round of at most 2 s each")
     options = parser.parse_args()
-    subprocess.run(["ninja", "-C", options.build, "bench-load"], check=True,
+    subprocess.run(["ninja", "-C", options.build, "bench/bench-load"], check=True,
                    stdout=subprocess.DEVNULL)
     rounds, seconds = (1, 2) if options.quick else (options.rounds, 8)
     kinds = [Restante] + ([Dovecot] if shutil.which("dovecot") else [])

@@ -2,7 +2,7 @@
  * What a protocol needs before login, from the process that holds the connection. The door reads
  * strangers' bytes; it knows no mail, no account and no secret beyond the line it forwards.
  *
- * imap/imap_door.c, pop3/pop3_door.c and smtp/lmtp*.c implement struct door_protocol; door/*.c
+ * imap/imap_door.c, pop3/pop3_door.c and smtp/ implement struct door_protocol; the files of door/
  * implement the rest: accepting, limits, timeouts, TLS by the tls process, login by auth, handing
  * over to the worker.
  */
