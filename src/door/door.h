@@ -67,6 +67,11 @@ const char *door_hostname(const struct door_conn *conn);
 const char *door_session_id(const struct door_conn *conn); /* for "id=" in log lines */
 struct event_base *door_base(const struct door_conn *conn);
 
+/* Memory that a stranger makes us hold beyond lines (a message being spooled). False: the door holds
+ * as much as it may; nothing was charged then. What is left is given back when the connection ends. */
+bool door_conn_charge(struct door_conn *conn, uint64_t bytes);
+void door_conn_uncharge(struct door_conn *conn, uint64_t bytes);
+
 /* After the go-ahead has been queued; return DOOR_WAIT. Whatever was read behind the command ends
  * the connection (RFC 9051 11.1: STARTTLS injection). */
 void door_conn_starttls(struct door_conn *conn);
