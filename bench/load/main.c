@@ -27,6 +27,7 @@ static void usage(void)
         "  --seed N           (1)\n\nmeasures:\n");
     list(measures_mail);
     list(measures_imap);
+    list(measures_idle);
 }
 
 static const struct measure *find(const struct measure *measure, const char *name)
@@ -116,6 +117,8 @@ int main(int count, char **words)
         measure = find(measures_mail, words[optind]);
         if (measure == NULL)
             measure = find(measures_imap, words[optind]);
+        if (measure == NULL)
+            measure = find(measures_idle, words[optind]);
     }
     if (measure == NULL || target.accounts == 0 || target.connections == 0 ||
         target.connections > 60000) {

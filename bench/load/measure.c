@@ -35,20 +35,21 @@ static bool read_stat(int pid, int *parent, double *cpu)
     return true;
 }
 
-double target_cpu(const struct target *target)
+struct process {
+    int pid, parent;
+    bool ours;
+    double cpu;
+};
+
+/* The server's first process and all below it. */
+static size_t processes(const struct target *target, struct process *list, size_t room)
 {
-    static struct {
-        int pid, parent;
-        bool ours;
-        double cpu;
-    } list[4096];
     size_t count = 0;
-    double sum = 0;
     struct dirent *entry;
     DIR *proc = target->pid == 0 ? NULL : opendir("/proc");
     if (proc == NULL)
         return 0;
-    while ((entry = readdir(proc)) != NULL && count < 4096) {
+    while ((entry = readdir(proc)) != NULL && count < room) {
         int pid = atoi(entry->d_name);
         if (pid > 0 && read_stat(pid, &list[count].parent, &list[count].cpu)) {
             list[count].pid = pid;
@@ -63,8 +64,38 @@ double target_cpu(const struct target *target)
                 if (list[k].ours && list[k].pid == list[i].parent)
                     grown = list[i].ours = true;
     }
+    size_t ours = 0;
     for (size_t i = 0; i < count; i++)
-        sum += list[i].ours ? list[i].cpu : 0;
+        if (list[i].ours)
+            list[ours++] = list[i];
+    return ours;
+}
+
+enum { PROCESSES_MAX = 4096 };
+static struct process list[PROCESSES_MAX];
+
+double target_cpu(const struct target *target)
+{
+    double sum = 0;
+    for (size_t count = processes(target, list, PROCESSES_MAX); count > 0; count--)
+        sum += list[count - 1].cpu;
+    return sum;
+}
+
+double target_memory(const struct target *target)
+{
+    double sum = 0;
+    for (size_t count = processes(target, list, PROCESSES_MAX); count > 0; count--) {
+        char path[64], line[128];
+        unsigned long kilobytes;
+        snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", list[count - 1].pid);
+        FILE *file = fopen(path, "r");
+        while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+            if (sscanf(line, "Pss: %lu kB", &kilobytes) == 1)
+                sum += (double)kilobytes * 1024;
+        if (file != NULL)
+            fclose(file);
+    }
     return sum;
 }
 

@@ -54,6 +54,8 @@ void run_lost(struct run *run, struct conn *conn);
 
 /* CPU seconds of the server's processes so far, dead children included. */
 double target_cpu(const struct target *target);
+/* Proportional set size of all of them, in bytes. */
+double target_memory(const struct target *target);
 void result(const char *name, const char *what, double value, const char *unit);
 
 struct measure {
@@ -61,4 +63,4 @@ struct measure {
     const char *what;
     void (*function)(const struct target *target);
 };
-extern const struct measure measures_imap[], measures_mail[];
+extern const struct measure measures_imap[], measures_mail[], measures_idle[];
