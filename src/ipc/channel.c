@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/fd.h"
@@ -138,6 +139,7 @@ static void fail(struct ipc_channel *channel)
 
 static void fail_with(struct ipc_channel *channel, const char *reason, const char *message)
 {
+    counter_add(COUNTER_ipc_broken, !channel->failed);
     if (!channel->failed)
         log_error("ipc_broken", "peer=%s%u reason=%s message=%s", ipc_role_name(channel->peer),
                   channel->peer_index, reason, message);
