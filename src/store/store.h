@@ -37,7 +37,7 @@ struct store_batch;
 enum {
     STORE_KEY_MAX = 255,
     STORE_VALUE_MAX = 65536 - 64,
-    STORE_VALUE_GOOD = 4080, /* larger values cost an overflow page each */
+    STORE_VALUE_GOOD = 4076, /* a larger one costs a page more: the engine adds 4 bytes */
     STORE_BATCH_OPERATIONS_MAX = 1000,
     STORE_BATCH_BYTES_MAX = 4 << 20, /* keys and values, beside blobs */
     STORE_BLOB_MAX = 1 << 30,
