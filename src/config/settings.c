@@ -206,15 +206,18 @@ const char *settings_word(const char *name, uint32_t choice)
     return text;
 }
 
-const char *settings_changed_fixed(const struct settings *old, const struct settings *now)
+const char *settings_reload(struct settings *settings, const struct settings *now)
 {
+    const char *fixed = NULL;
     for (size_t i = 0; i < setting_count; i++) {
         const struct setting *row = &setting_rows[i];
         size_t size = row->type == SETTING_NUMBER   ? sizeof(uint64_t)
                       : row->type == SETTING_CHOICE ? sizeof(uint32_t)
                                                     : SETTING_TEXT_MAX;
-        if (!row->reload && memcmp(field_const(old, row), field_const(now, row), size) != 0)
-            return row->name;
+        if (row->reload)
+            memcpy(field(settings, row), field_const(now, row), size);
+        else if (memcmp(field_const(settings, row), field_const(now, row), size) != 0)
+            fixed = row->name;
     }
-    return NULL;
+    return fixed;
 }

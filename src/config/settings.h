@@ -87,5 +87,6 @@ struct buf;
 void settings_write(const struct settings *settings, struct buf *lines);
 /* The word that a choice stands at: settings_word("log_level", settings.log_level). */
 const char *settings_word(const char *name, uint32_t choice);
-/* The first setting that differs and that no reload may change; NULL when there is none. */
-const char *settings_changed_fixed(const struct settings *old, const struct settings *now);
+/* Takes over from now what a reload may change. Returns the name of another setting that differs
+ * and needs a restart, or NULL. */
+const char *settings_reload(struct settings *settings, const struct settings *now);
