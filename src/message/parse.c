@@ -36,7 +36,8 @@ struct parser {
     uint64_t lines; /* line feeds before at */
     struct summary_part *parts;
     uint32_t part_count, part_room;
-    bool full; /* PARTS_MAX is reached: boundaries mean nothing any more */
+    size_t memory_max; /* of the arena */
+    bool full;         /* a limit is reached: boundaries mean nothing any more */
     struct open_part open[SUMMARY_DEPTH_MAX + 1];
     uint32_t depth; /* of the innermost open part */
 };
@@ -152,6 +153,12 @@ static void close_parts(struct parser *parser, uint32_t depth)
     }
     for (; parser->depth > depth; parser->depth--)
         set_body(parser, end, lines);
+}
+
+/* Is the next part the last one, which is for the rest? */
+static bool is_full(const struct parser *parser)
+{
+    return parser->part_count + 1 >= SUMMARY_PARTS_MAX || parser->arena->used > parser->memory_max;
 }
 
 static void add_part(struct parser *parser)
@@ -296,7 +303,7 @@ static int read_headers(struct parser *parser, struct header_message *message, b
 {
     int found = read_header(parser, message, close);
     while (found < 0 && current(parser)->kind == SUMMARY_MESSAGE) {
-        if (parser->part_count + 1 >= SUMMARY_PARTS_MAX) /* the last one is for the rest */
+        if (is_full(parser))
             break;
         open_child(parser);
         found = read_header(parser, message, close);
@@ -328,7 +335,7 @@ static void read_parts(struct parser *parser, struct header_message *message)
             found = -1;
             continue;
         }
-        parser->full = parser->part_count + 1 == SUMMARY_PARTS_MAX;
+        parser->full = is_full(parser);
         open_child(parser);
         found = read_headers(parser, message, &close);
     }
@@ -349,6 +356,7 @@ void parse_message(struct slice bytes, struct arena *arena, struct summary *summ
     parser.lines = 0;
     parser.parts = NULL;
     parser.part_count = parser.part_room = 0;
+    parser.memory_max = arena->used + PARSE_MEMORY_MAX;
     parser.full = false;
     parser.depth = 0;
     parser.open[0] = (struct open_part){0};

@@ -6,7 +6,8 @@
  *
  * Runs in readers, tools and tests; no process that holds mail or secrets links it.
  *
- * Limits: SUMMARY_DEPTH_MAX and SUMMARY_PARTS_MAX; of each header the first PARSE_HEADER_MAX bytes
+ * Limits: SUMMARY_DEPTH_MAX and SUMMARY_PARTS_MAX; no further part is begun when the arena has grown by
+ * PARSE_MEMORY_MAX (one header adds at most some MB); of each header the first PARSE_HEADER_MAX bytes
  * and PARSE_FIELDS_MAX fields are looked at (its size is right whatever it is); those of address.h,
  * content.h and lexer.h.
  */
@@ -18,6 +19,7 @@ enum {
     PARSE_HEADER_MAX = 1 << 20,
     PARSE_FIELDS_MAX = 10000,
     PARSE_REFERENCES_MAX = 1000,
+    PARSE_MEMORY_MAX = 32 << 20,
 };
 
 /* bytes: in wire form (CRLF), or with LF. The summary points into bytes and the arena. */
