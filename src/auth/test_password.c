@@ -51,11 +51,11 @@ static const struct {
     {"{ARGON2ID}$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$"
      "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
      "password", NULL},
-    {"{CRYPT}$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$"
-     "wWKIMhR9lyDFvRz9YTZwcHKfbftvj+qf+YFY4NeBbtA",
+    {"{CRYPT}$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$"
+     "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
      "password",
-     "{ARGON2ID}$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$"
-     "wWKIMhR9lyDFvRz9YTZwcHKfbftvj+qf+YFY4NeBbtA"},
+     "{ARGON2ID}$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$"
+     "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"},
     {"{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
      "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
      "pencil", NULL},
