@@ -22,9 +22,9 @@
 struct auth_accounts;
 
 enum {
-    AUTH_NAME_MAX = 250,    /* bytes of a name: it stands in a key */
-    AUTH_NAMES_MAX = 500,   /* aliases and catch-alls of one account */
-    AUTH_EDITS_MAX = 200,   /* in one call */
+    AUTH_NAME_MAX = 250,  /* bytes of a name: it stands in a key */
+    AUTH_NAMES_MAX = 500, /* aliases and catch-alls of one account */
+    AUTH_EDITS_MAX = 200, /* in one call */
     AUTH_VOLUMES_MAX = 256,
 };
 
@@ -66,7 +66,8 @@ enum auth_found {
     AUTH_FOUND,
     AUTH_NOT_FOUND,
     AUTH_BAD_NAME,  /* no name could look like this */
-    AUTH_UNREADABLE /* there is such a name, but its record is damaged: try again, never "unknown" */
+    AUTH_UNREADABLE /* there is such a name, but its record is damaged: try again, never "unknown"
+                     */
 };
 
 /* By the account's own name, whatever its state; not by alias. */
