@@ -1,6 +1,7 @@
 /*
  * Accounts and names to bytes and back. Every value begins with a format byte and a CRC-32C over
- * partition, key and rest, so that a damaged record is one account's trouble and is named.
+ * partition, key, that byte and the rest, so that a damaged record is one account's trouble and is
+ * named.
  */
 #include "auth/record.h"
 
@@ -39,6 +40,7 @@ static uint32_t value_sum(struct slice key, struct slice value)
 {
     uint32_t crc = crc32c(0, record_partition.bytes, sizeof(record_partition.bytes));
     crc = crc32c(crc, key.data, key.size);
+    crc = crc32c(crc, value.data, 1);
     return crc32c(crc, value.data + HEAD, value.size - HEAD);
 }
 
