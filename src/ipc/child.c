@@ -158,6 +158,22 @@ static void on_settings(void *context, struct ipc_channel *channel, struct ipc_s
         child->program->reloaded(child->state);
 }
 
+void child_hold(struct child *child)
+{
+    child->held = true;
+}
+
+void child_ready(struct child *child)
+{
+    struct child_peer *peer;
+    child->running = true;
+    STAILQ_FOREACH (peer, &child->peers, next)
+        if (peer->fd >= 0)
+            open_peer(child, peer);
+    if (child->master != NULL)
+        ipc_send_ready(child->master, &(struct ipc_ready){0});
+}
+
 static void on_start(void *context, struct ipc_channel *channel, struct ipc_start *m)
 {
     struct child *child = the_child;
@@ -175,13 +191,8 @@ static void on_start(void *context, struct ipc_channel *channel, struct ipc_star
         end_with(child, &error);
         return;
     }
-    child->running = true;
-    struct child_peer *peer;
-    STAILQ_FOREACH (peer, &child->peers, next)
-        if (peer->fd >= 0)
-            open_peer(child, peer);
-    if (child->master != NULL)
-        ipc_send_ready(child->master, &(struct ipc_ready){0});
+    if (!child->held)
+        child_ready(child);
 }
 
 static void on_drain(void *context, struct ipc_channel *channel, struct ipc_drain *m)

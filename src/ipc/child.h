@@ -59,6 +59,11 @@ struct child_program {
 /* The whole main: returns what main returns. */
 int child_main(const struct child_program *program);
 
+/* In begin(): what it began ends later (a database is loading). No peer is read, and master is not
+ * told, until child_ready(). */
+void child_hold(struct child *child);
+void child_ready(struct child *child);
+
 struct event_base *child_base(struct child *child);
 const struct settings *child_settings(struct child *child); /* changes in place at a reload */
 uint32_t child_index(struct child *child);

@@ -32,7 +32,7 @@ struct child {
     uint32_t index;
     uid_t uid;
     gid_t gid;
-    bool running, draining;
+    bool running, draining, held;
     int status;
     char log_name[32];
 };
