@@ -55,9 +55,11 @@ void door_conn_printf(struct door_conn *conn, const char *format, ...)
 /* After DOOR_WAIT: input may come again (from the loop, never inside). */
 void door_conn_resume(struct door_conn *conn);
 
-bool door_conn_secure(const struct door_conn *conn);      /* TLS is on */
-bool door_conn_can_starttls(const struct door_conn *conn); /* not yet on, and a tls process is there */
-bool door_conn_after_starttls(const struct door_conn *conn); /* open() is after STARTTLS: no greeting */
+bool door_conn_secure(const struct door_conn *conn); /* TLS is on */
+bool door_conn_can_starttls(
+    const struct door_conn *conn); /* not yet on, and a tls process is there */
+bool door_conn_after_starttls(
+    const struct door_conn *conn); /* open() is after STARTTLS: no greeting */
 const char *door_conn_client(const struct door_conn *conn); /* "192.0.2.7", "::1" or "unix" */
 /* SASL names to announce now, space-separated; PLAIN and LOGIN absent where clear text may not be
  * used. */
@@ -67,8 +69,9 @@ const char *door_hostname(const struct door_conn *conn);
 const char *door_session_id(const struct door_conn *conn); /* for "id=" in log lines */
 struct event_base *door_base(const struct door_conn *conn);
 
-/* Memory that a stranger makes us hold beyond lines (a message being spooled). False: the door holds
- * as much as it may; nothing was charged then. What is left is given back when the connection ends. */
+/* Memory that a stranger makes us hold beyond lines (a message being spooled). False: the door
+ * holds as much as it may; nothing was charged then. What is left is given back when the connection
+ * ends. */
 bool door_conn_charge(struct door_conn *conn, uint64_t bytes);
 void door_conn_uncharge(struct door_conn *conn, uint64_t bytes);
 
@@ -89,8 +92,8 @@ struct door_rcpt { /* where a recipient's mail goes; filled by door_conn_lookup 
     struct id account;
     uint32_t volume, worker;
     uint64_t quota;
-    char name[321];    /* the account's name: Delivered-To */
-    char detail[257];  /* mailbox asked for, or "" */
+    char name[321];   /* the account's name: Delivered-To */
+    char detail[257]; /* mailbox asked for, or "" */
 };
 
 /* Asks auth, then (size given and a worker there) the worker for room. found runs once, later,
