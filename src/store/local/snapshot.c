@@ -23,7 +23,8 @@ enum {
     HEADER = 64,
     BLOCK_HEADER = 16,
     BLOCK_GOOD = 256 << 10, /* a block is closed when it holds this much */
-    BLOCK_MAX = BLOCK_GOOD + 7 + 65535 + STORE_VALUE_MAX,
+    VALUE_MAX = STORE_VALUE_MAX + 8, /* the index puts a checksum behind */
+    BLOCK_MAX = BLOCK_GOOD + 7 + 65535 + VALUE_MAX,
     VERSION = 1,
     END_PAYLOAD = 24,
 };
@@ -154,7 +155,7 @@ static bool ascends(struct buf *last, uint8_t table, struct slice key)
 bool snapshot_add(struct snapshot_writer *writer, uint8_t table, struct slice key,
                   struct slice value, struct error *error)
 {
-    ASSERT(key.size <= UINT16_MAX && value.size <= STORE_VALUE_MAX);
+    ASSERT(key.size <= UINT16_MAX && value.size <= VALUE_MAX);
     bool after = ascends(&writer->last, table, key);
     ASSERT(after);
     buf_u8(&writer->block, table);
@@ -280,7 +281,7 @@ static bool visit_records(struct reader *reader, struct error *error)
         uint32_t value_size = cursor_u32(&cursor);
         struct slice key = cursor_bytes(&cursor, key_size);
         struct slice value = cursor_bytes(&cursor, value_size);
-        if (cursor.failed || value_size > STORE_VALUE_MAX || !ascends(&reader->last, table, key))
+        if (cursor.failed || value_size > VALUE_MAX || !ascends(&reader->last, table, key))
             return damaged(reader, error, "bad record");
         if (reader->visit != NULL && !reader->visit(reader->arg, table, key, value, error))
             return false;
