@@ -174,11 +174,10 @@ static bool read_frame(int fd, uint64_t *at, struct id uuid, uint64_t lsn, struc
     uint8_t header[FRAME_HEADER];
     buf_clear(payload);
     bool good = files_read(fd, *at, header, FRAME_HEADER) &&
-                frame_decode(slice_make(header, FRAME_HEADER), frame) &&
-                frame->type == FRAME_OPS && frame->lsn == lsn && frame->size <= STORE_OPS_MAX &&
+                frame_decode(slice_make(header, FRAME_HEADER), frame) && frame->type == FRAME_OPS &&
+                frame->lsn == lsn && frame->size <= STORE_OPS_MAX &&
                 id_equal(frame->volume, uuid) &&
-                files_read(fd, *at + FRAME_HEADER, buf_extend(payload, frame->size),
-                           frame->size) &&
+                files_read(fd, *at + FRAME_HEADER, buf_extend(payload, frame->size), frame->size) &&
                 crc32c(0, payload->data, payload->size) == frame->crc &&
                 store_ops_valid(buf_slice(payload));
     if (!good)

@@ -4,8 +4,8 @@
  * while the history stays. A file's LSNs have no gap; where one is missing a new file begins.
  */
 #pragma once
-#include "store/local/frame.h"
 #include "store/local/files.h"
+#include "store/local/frame.h"
 
 struct journal_writer;
 
