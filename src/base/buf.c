@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 void buf_init(struct buf *buf)
 {
@@ -142,4 +143,24 @@ struct slice cursor_packed(struct cursor *cursor)
 bool cursor_done(const struct cursor *cursor)
 {
     return !cursor->failed && cursor->rest.size == 0;
+}
+
+void buf_json_string(struct buf *buf, struct slice text)
+{
+    buf_add_str(buf, "\"");
+    for (size_t i = 0; i < text.size;) {
+        size_t length = utf8_length(slice_sub(text, i, text.size));
+        uint8_t c = text.data[i];
+        if (length == 0) {
+            buf_add_str(buf, "\xef\xbf\xbd");
+            i++;
+        } else if (length == 1 && (c < 0x20 || c == '"' || c == '\\' || c == 0x7f)) {
+            buf_printf(buf, "\\u%04x", c);
+            i++;
+        } else {
+            buf_add(buf, text.data + i, length);
+            i += length;
+        }
+    }
+    buf_add_str(buf, "\"");
 }

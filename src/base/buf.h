@@ -27,6 +27,9 @@ void buf_u32(struct buf *buf, uint32_t value);
 void buf_u64(struct buf *buf, uint64_t value);
 void buf_packed(struct buf *buf, struct slice s); /* u32 length and the bytes */
 
+/* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void buf_json_string(struct buf *buf, struct slice text);
+
 /* Valid until the buffer changes. */
 static inline struct slice buf_slice(const struct buf *buf)
 {

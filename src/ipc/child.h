@@ -85,8 +85,7 @@ void child_answer(struct child *child, uint64_t request, bool ok, bool more, str
 /* The common failure. */
 void child_answer_error(struct child *child, uint64_t request, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* A string as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
-void child_json_string(struct buf *json, struct slice text);
+#define child_json_string buf_json_string
 
 /* Leaves the loop: exit status 0 with what is queued to peers sent. */
 void child_finish(struct child *child);

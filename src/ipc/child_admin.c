@@ -12,33 +12,12 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "ipc/child_priv.h"
 
 enum {
     REQUEST_MAX = 4 * 1024 * 1024, /* an import of accounts is the longest */
     PARTS_MAX = 64,                /* requests in parts at the same time */
 };
-
-void child_json_string(struct buf *json, struct slice text)
-{
-    buf_add_str(json, "\"");
-    for (size_t i = 0; i < text.size;) {
-        size_t length = utf8_length(slice_sub(text, i, text.size));
-        uint8_t c = text.data[i];
-        if (length == 0) {
-            buf_add_str(json, "\xef\xbf\xbd");
-            i++;
-        } else if (length == 1 && (c < 0x20 || c == '"' || c == '\\' || c == 0x7f)) {
-            buf_printf(json, "\\u%04x", c);
-            i++;
-        } else {
-            buf_add(json, text.data + i, length);
-            i += length;
-        }
-    }
-    buf_add_str(json, "\"");
-}
 
 void child_answer(struct child *child, uint64_t request, bool ok, bool more, struct slice json)
 {
@@ -64,7 +43,7 @@ void child_answer_error(struct child *child, uint64_t request, const char *forma
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     buf_add_str(&json, "{\"error\":");
-    child_json_string(&json, slice_str(text));
+    buf_json_string(&json, slice_str(text));
     buf_add_str(&json, "}");
     child_answer(child, request, false, false, buf_slice(&json));
     buf_finish(&json);
@@ -75,7 +54,7 @@ static void answer_status(struct child *child, uint64_t request)
     struct buf json = {0};
     buf_printf(&json, "{\"process\":\"%s\",\"index\":%u,\"pid\":%d,\"sandbox_missing\":",
                child->program->name, child->index, (int)getpid());
-    child_json_string(&json, slice_str(sandbox_missing()));
+    buf_json_string(&json, slice_str(sandbox_missing()));
     if (child->draining)
         buf_add_str(&json, ",\"draining\":true");
     if (child->program->status != NULL)
@@ -100,7 +79,7 @@ static bool answer_probe(struct child *child, uint64_t request, struct slice ver
     if (!slice_equal_str(verb, "sandbox-probe"))
         return false;
     buf_add_str(&json, "{\"open\":");
-    child_json_string(&json, slice_str(sandbox_probe()));
+    buf_json_string(&json, slice_str(sandbox_probe()));
     buf_add_str(&json, "}");
     child_answer(child, request, true, false, buf_slice(&json));
     buf_finish(&json);

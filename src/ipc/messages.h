@@ -49,8 +49,11 @@ M(listener,         MASTER, DOOR | IPC_CONTROL, ANY, F(u32, protocol, 0) F(u32, 
                     F(u32, internal, 0) F(text, name, 200) F(fd, socket, 0)) \
 /* Before start, and again after each reload; PEM files opened by master. */ \
 M(certificate,      MASTER, TLS, ANY, F(fd, chain, 0) F(fd, key, 0)) \
-/* A volume this worker owns (or auth's own): a directory below the data directory. */ \
-M(volume,           MASTER, WORKER | IPC_AUTH, ANY, F(u32, volume, 0) F(text, directory, 4000)) \
+/* A volume this worker owns (or auth's own, volume 2^32-1): a directory, relative to the data
+ * directory, which is every child's working directory. crashes: how often in a row this process
+ * has crashed without living a minute. */ \
+M(volume,           MASTER, WORKER | IPC_AUTH, ANY, F(u32, volume, 0) F(u32, crashes, 0) \
+                    F(text, directory, 4000)) \
 /* Opened (or not: trouble says why and the worker goes on with its others). */ \
 M(volume_state,     WORKER, MASTER, ANY, F(u32, volume, 0) F(id, uuid, 0) F(u64, free_bytes, 0) \
                     F(text, trouble, 200)) \
