@@ -193,8 +193,8 @@ static void on_ready(void *context, struct ipc_channel *channel, struct ipc_read
     struct master *master = context;
     struct process *process = process_of(master, channel);
     process->state = PROCESS_READY;
-    log_info("child_ready", "child=%s%u pid=%d", ipc_role_name(process->role), process->index,
-             process->pid);
+    log_event(process->restarts > 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "child_ready",
+              "child=%s%u pid=%d", ipc_role_name(process->role), process->index, process->pid);
     TAILQ_FOREACH (process, &master->processes, next)
         if (process->state != PROCESS_READY)
             return;

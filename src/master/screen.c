@@ -34,7 +34,8 @@ void screen_print(const struct master *master)
             printf("  %-6s %-28s %s\n", listener->address.name,
                    address_text(&listener->address).text, what_is(listener->address.name));
     }
-    printf("\n  Certificate: %s\n    SHA-256 %s\n", master->chain, master->fingerprint);
+    printf("\n  Certificate: %s%s%s\n    SHA-256 %s\n", master->chain[0] == '/' ? "" : data,
+           master->chain[0] == '/' ? "" : "/", master->chain, master->fingerprint);
     printf("\n  Add an account:  restante account add NAME --data %s\n", data);
     printf("  Deliver a mail:  restante deliver NAME --data %s < message\n", data);
     printf("  See how it is:   restante status --data %s\n", data);
