@@ -157,6 +157,7 @@ struct auth_edit {
     struct slice alias;
     uint8_t imported[PASSWORD_FINGERPRINT];
     uint32_t volume;
+    bool secret_changed;       /* filled: its old secret is none any more */
     enum auth_outcome outcome; /* filled */
 };
 

@@ -157,6 +157,8 @@ static enum auth_outcome edit_add(struct staged *staged, struct auth_edit *edit)
         return AUTH_BAD;
     if (name_taken(staged, folded_slice(&folded)))
         return AUTH_EXISTS;
+    if (edit->verifier.size == 0)
+        return AUTH_UNKNOWN; /* an import found it there, and it was deleted since */
     if (edit->alias_count > AUTH_NAMES_MAX / 2)
         return AUTH_TOO_MANY;
     for (size_t i = 0; i < edit->alias_count; i++) {
@@ -338,6 +340,7 @@ static enum auth_outcome edit_import(struct staged *staged, struct auth_edit *ed
         return AUTH_UNCHANGED;
     if (!same)
         account_secret(&account, edit);
+    edit->secret_changed = !same;
     memcpy(account.imported, edit->imported, sizeof(account.imported));
     if (edit->quota != 0)
         account.quota = edit->quota;
