@@ -224,6 +224,11 @@ void auth_accounts_hash(const struct auth_accounts *accounts, const char *purpos
     crypto_generichash_final(&state, out, 32);
 }
 
+bool auth_accounts_busy(const struct auth_accounts *accounts)
+{
+    return !TAILQ_EMPTY(&accounts->changes);
+}
+
 bool auth_accounts_lost(const struct auth_accounts *accounts)
 {
     return accounts->lost;

@@ -169,6 +169,8 @@ struct auth_edit {
 typedef void auth_changed(void *arg);
 void auth_accounts_change(struct auth_accounts *accounts, struct auth_edit *edits, size_t count,
                           auth_changed *changed, void *arg);
+/* A change is on its way. */
+bool auth_accounts_busy(const struct auth_accounts *accounts);
 /* True after a change of which nobody knows if it happened (STORE_UNKNOWN, FENCED): the process
  * must end and load again. */
 bool auth_accounts_lost(const struct auth_accounts *accounts);

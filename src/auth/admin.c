@@ -128,8 +128,7 @@ static void edit_done(void *arg)
         admin_fail(call, "%s", auth_outcome_text(edit->outcome));
         return;
     }
-    struct slice verb = admin_text(call->request, "verb");
-    log_info("account_changed", "verb=%s account=%s result=%s", log_value(verb).text,
+    log_info("account_changed", "verb=%s account=%s result=%s", call->verb,
              log_value(edit->name).text, edit->outcome == AUTH_UNCHANGED ? "unchanged" : "done");
     if (edit->outcome != AUTH_UNCHANGED)
         edit_tell(call);
@@ -339,6 +338,7 @@ bool admin_request(const struct admin_host *host, struct slice verb, struct slic
         return false;
     struct admin_call *call = MEM_NEW(struct admin_call);
     call->host = host;
+    call->verb = row->name;
     call->answer = answer;
     call->arg = arg;
     call->request = json_loadb((const char *)request.data, request.size, 0, &error);

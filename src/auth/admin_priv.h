@@ -8,6 +8,7 @@
 /* One request on its way. */
 struct admin_call {
     const struct admin_host *host;
+    const char *verb;
     admin_answer *answer;
     void *arg;
     json_t *request; /* edit's slices point into it */

@@ -68,7 +68,7 @@ static void login_end(struct login *login)
         login->auth->login_count--;
         login->gone = true;
     }
-    if (!login->flushing)
+    if (!login->flushing && login->job == NULL)
         login_destroy(login);
 }
 
@@ -169,6 +169,10 @@ static void login_judged(struct login *login)
     } else {
         remember_failure(auth->remember, address, name);
         ms = remember_delay_ms(auth->remember, address, name, most);
+    }
+    if (login->gone) { /* hung up while we hashed: a guess counts all the same */
+        login_end(login);
+        return;
     }
     if (ms == 0) {
         login_waited(-1, 0, login);
