@@ -36,7 +36,7 @@ struct plan {
 };
 
 struct report {
-    bool entered, threads, files_below, memory, pair, core;
+    bool entered, threads, files_below, memory, pair, core, size_of_open;
     unsigned uid;
     char open[256], missing[64], error[256];
 };
@@ -139,6 +139,7 @@ static void check_profile(const char *name, unsigned allow, int abi, bool nobody
     if (!report->entered)
         fail_msg("%s: %s", name, report->error);
     assert_true(report->core);
+    assert_true(report->size_of_open);
     if (as_root())
         assert_int_equal(report->uid, NOBODY);
     assert_true(has_word(report->missing, "landlock") || abi != 0);
