@@ -1,7 +1,7 @@
 /*
  * A logged-in session inside its worker: what imap/ and pop3/ get from it and give to it. The
- * worker knows no protocol; it creates sessions from handovers, counts them, shows them in `restante
- * status`, and ends them.
+ * worker knows no protocol; it creates sessions from handovers, counts them, shows them in
+ * `restante status`, and ends them.
  */
 #pragma once
 #include <stdbool.h>
@@ -25,7 +25,7 @@ struct session_host {
 };
 
 struct session_start { /* slices are valid during create */
-    int fd; /* clear text, non-blocking; taken */
+    int fd;            /* clear text, non-blocking; taken */
     struct mailbox_account_ref account;
     struct slice name;      /* of the account, for log lines */
     struct slice client;    /* address */
