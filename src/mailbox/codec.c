@@ -217,15 +217,23 @@ bool codec_email_get(struct slice value, struct email_record *record)
     return cursor_done(&cursor);
 }
 
-void codec_change_add(struct buf *out, uint32_t box, enum codec_change kind, uint32_t first,
-                      uint32_t last)
+void codec_change_add(struct buf *out, uint32_t box, enum codec_change kind, uint32_t uid)
 {
+    enum { RECORD = 13 };
     if (out->size == 0)
         buf_u8(out, CODEC_FORMAT);
+    if (out->size > RECORD) {
+        uint8_t *last = out->data + out->size - RECORD;
+        if (bytes_get_le32(last) == box && last[4] == (uint8_t)kind &&
+            bytes_get_le32(last + 9) == uid - 1) {
+            bytes_put_le32(last + 9, uid);
+            return;
+        }
+    }
     buf_u32(out, box);
     buf_u8(out, (uint8_t)kind);
-    buf_u32(out, first);
-    buf_u32(out, last);
+    buf_u32(out, uid);
+    buf_u32(out, uid);
 }
 
 void codec_delivery_put(const struct delivery_record *record, struct buf *out)

@@ -103,9 +103,8 @@ void codec_email_put(const struct email_record *record, struct buf *out);
 bool codec_email_get(struct slice value, struct email_record *record);
 
 enum codec_change { CHANGE_ADD = 1, CHANGE_FLAGS = 2, CHANGE_EXPUNGE = 3, CHANGE_BOX = 4 };
-/* The value of a change is the format byte and any number of these, in the order made. */
-void codec_change_add(struct buf *out, uint32_t box, enum codec_change kind, uint32_t first,
-                      uint32_t last);
+/* The value of a change is the format byte and any number of records; ascending UIDs join. */
+void codec_change_add(struct buf *out, uint32_t box, enum codec_change kind, uint32_t uid);
 
 struct delivery_record {
     uint32_t time, box, uid;

@@ -68,10 +68,10 @@ struct mailbox_options {
     void (*summarize)(void *arg, int fd, uint64_t size, mailbox_summarized *summarized,
                       void *done_arg);
     void *arg;
-    uint64_t memory_budget;  /* bytes of mailboxes that no session has open; 0: 64 MiB */
-    uint32_t grace_s;        /* expunged messages stay restorable this long */
-    uint32_t mailboxes_max;  /* per account */
-    uint32_t keywords_max;   /* per account, over all time */
+    uint64_t memory_budget; /* bytes of mailboxes that no session has open; 0: 64 MiB */
+    uint32_t grace_s;       /* expunged messages stay restorable this long */
+    uint32_t mailboxes_max; /* per account */
+    uint32_t keywords_max;  /* per account, over all time */
 };
 
 struct mailbox_env *mailbox_env_create(const struct mailbox_options *options);
@@ -115,13 +115,13 @@ void mailbox_account_purge(struct mailbox_env *env, const struct mailbox_account
 enum { MAILBOX_SEPARATOR = '/', MAILBOX_NAME_MAX = 1000, MAILBOX_DEPTH_MAX = 50 };
 
 enum mailbox_special { /* bits; RFC 6154 */
-    MAILBOX_SPECIAL_DRAFTS = 1,
-    MAILBOX_SPECIAL_SENT = 2,
-    MAILBOX_SPECIAL_TRASH = 4,
-    MAILBOX_SPECIAL_JUNK = 8,
-    MAILBOX_SPECIAL_ARCHIVE = 16,
-    MAILBOX_SPECIAL_FLAGGED = 32,
-    MAILBOX_SPECIAL_ALL = 64,
+                       MAILBOX_SPECIAL_DRAFTS = 1,
+                       MAILBOX_SPECIAL_SENT = 2,
+                       MAILBOX_SPECIAL_TRASH = 4,
+                       MAILBOX_SPECIAL_JUNK = 8,
+                       MAILBOX_SPECIAL_ARCHIVE = 16,
+                       MAILBOX_SPECIAL_FLAGGED = 32,
+                       MAILBOX_SPECIAL_ALL = 64,
 };
 
 struct mailbox_info {
@@ -160,11 +160,11 @@ void mailbox_subscribe(struct mailbox_account *account, struct slice name, bool 
 /* ---- messages ------------------------------------------------------------------------------ */
 
 enum mailbox_flag { /* bits */
-    MAILBOX_SEEN = 1,
-    MAILBOX_ANSWERED = 2,
-    MAILBOX_FLAGGED = 4,
-    MAILBOX_DELETED = 8,
-    MAILBOX_DRAFT = 16,
+                    MAILBOX_SEEN = 1,
+                    MAILBOX_ANSWERED = 2,
+                    MAILBOX_FLAGGED = 4,
+                    MAILBOX_DELETED = 8,
+                    MAILBOX_DRAFT = 16,
 };
 
 /* Flags as a client gives them. Keywords keep the spelling of their first use in the account and
@@ -193,13 +193,13 @@ size_t mailbox_keywords(struct mailbox_account *account, uint32_t keyword_set,
 size_t mailbox_view_keywords(struct mailbox_view *view, const struct slice **keywords);
 
 struct mailbox_source {
-    int fd;        /* a sealed memfd in wire form; stays the caller's */
-    uint64_t size; /* of it */
+    int fd;              /* a sealed memfd in wire form; stays the caller's */
+    uint64_t size;       /* of it */
     struct slice prefix; /* at most 2 KB, CRLF lines, ahead of the bytes; may be empty */
     struct mailbox_flags flags;
-    uint64_t date_us;    /* INTERNALDATE, since 1970; 0: now */
+    uint64_t date_us;     /* INTERNALDATE, since 1970; 0: now */
     int32_t zone_minutes; /* of INTERNALDATE as the client gave it; kept */
-    struct slice uidl;   /* a UIDL it brings along; empty: the default */
+    struct slice uidl;    /* a UIDL it brings along; empty: the default */
 };
 
 struct mailbox_appended {
@@ -210,8 +210,8 @@ typedef void mailbox_append_done(void *arg, enum mailbox_result result,
                                  const struct mailbox_appended *appended);
 /* All or none (RFC 3502). Copies what it needs of the sources before it returns, but for fd. */
 void mailbox_append(struct mailbox_account *account, struct slice name,
-                    const struct mailbox_source *sources, size_t count,
-                    mailbox_append_done *done, void *arg);
+                    const struct mailbox_source *sources, size_t count, mailbox_append_done *done,
+                    void *arg);
 
 /* ---- delivery ------------------------------------------------------------------------------ */
 
@@ -333,7 +333,7 @@ void mailbox_remove(struct mailbox_view *view, const struct uidset *uids, mailbo
                     void *arg);
 
 struct mailbox_copied {
-    uint32_t uidvalidity;      /* of the target */
+    uint32_t uidvalidity;         /* of the target */
     struct uidset source, target; /* pair by pair in ascending order (RFC 4315 COPYUID) */
 };
 typedef void mailbox_copy_done(void *arg, enum mailbox_result result,

@@ -1,0 +1,210 @@
+/*
+ * The keywords of an account and the sets of them that messages carry. Both are interned: an entry
+ * holds the number of a set, so that it stays 32 bytes whatever it is tagged with. Numbers are
+ * dense and never reused; what a failed batch added is taken back (nobody has seen it).
+ */
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "mailbox/mailbox_priv.h"
+
+static uint32_t keyword_find(const struct keywords *keywords, struct slice text)
+{
+    for (uint32_t i = 0; i < keywords->count; i++) {
+        if (slice_equal_nocase(keywords->texts[i], text))
+            return i;
+    }
+    return UINT32_MAX;
+}
+
+static void keyword_add(struct keywords *keywords, struct slice text)
+{
+    keywords->texts = mem_grow(keywords->texts, keywords->count + 1, sizeof(*keywords->texts));
+    keywords->texts[keywords->count++] = slice_make(mem_dup(text.data, text.size), text.size);
+}
+
+bool keywords_ids(struct account *account, const struct slice *texts, size_t count, bool create,
+                  uint32_t *ids, size_t *id_count)
+{
+    struct keywords *keywords = &account->keywords;
+    size_t used = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = keyword_find(keywords, texts[i]);
+        if (id == UINT32_MAX && !create)
+            continue;
+        if (id == UINT32_MAX) {
+            if (keywords->count >= account->env->options.keywords_max ||
+                texts[i].size > KEYWORD_SIZE_MAX || texts[i].size == 0)
+                return false;
+            id = keywords->count;
+            keyword_add(keywords, texts[i]);
+        }
+        size_t at = 0;
+        while (at < used && ids[at] < id)
+            at++;
+        if (at < used && ids[at] == id)
+            continue;
+        memmove(ids + at + 1, ids + at, (used - at) * sizeof(*ids));
+        ids[at] = id;
+        used++;
+    }
+    *id_count = used;
+    return true;
+}
+
+/* Takes ids. */
+static void set_add(struct keywords *keywords, uint32_t *ids, size_t count)
+{
+    struct keyword_set set = {.ids = ids, .count = count};
+    set.texts = mem_array(count, sizeof(*set.texts));
+    for (size_t i = 0; i < count; i++)
+        set.texts[i] = keywords->texts[ids[i]];
+    keywords->sets = mem_grow(keywords->sets, keywords->set_count + 1, sizeof(*keywords->sets));
+    keywords->sets[keywords->set_count++] = set;
+}
+
+static uint32_t set_intern(struct keywords *keywords, const uint32_t *ids, size_t count)
+{
+    if (count == 0)
+        return 0;
+    for (uint32_t i = 0; i < keywords->set_count; i++) {
+        const struct keyword_set *set = &keywords->sets[i];
+        if (set->count == count && memcmp(set->ids, ids, count * sizeof(*ids)) == 0)
+            return i + 1;
+    }
+    if (keywords->set_count >= ENTRY_KEYWORD_SET_MAX || count > STORE_VALUE_GOOD / 4 - 1)
+        return UINT32_MAX;
+    set_add(keywords, mem_dup(ids, count * sizeof(*ids)), count);
+    return keywords->set_count;
+}
+
+uint32_t keywords_combine(struct account *account, uint32_t base, enum mailbox_store_mode mode,
+                          const uint32_t *ids, size_t count)
+{
+    struct keywords *keywords = &account->keywords;
+    const struct keyword_set *old = base > 0 ? &keywords->sets[base - 1] : NULL;
+    size_t old_count = old == NULL ? 0 : old->count, used = 0, i = 0, j = 0;
+
+    if (mode == MAILBOX_STORE_SET)
+        return set_intern(keywords, ids, count);
+    if (count == 0)
+        return base;
+    uint32_t *merged = mem_array(old_count + count, sizeof(*merged));
+    while (i < old_count || j < count) {
+        uint32_t a = i < old_count ? old->ids[i] : UINT32_MAX;
+        uint32_t b = j < count ? ids[j] : UINT32_MAX;
+        bool keep = mode == MAILBOX_STORE_ADD || a < b;
+        if (keep)
+            merged[used++] = a < b ? a : b;
+        i += a <= b;
+        j += b <= a;
+    }
+    uint32_t set = set_intern(keywords, merged, used);
+    free(merged);
+    return set;
+}
+
+void keywords_put(struct account *account, struct store_batch *batch)
+{
+    struct keywords *keywords = &account->keywords;
+    struct buf value = {0};
+
+    for (; keywords->written < keywords->count; keywords->written++) {
+        struct codec_key key = codec_key_number(KEY_KEYWORD, keywords->written);
+        buf_clear(&value);
+        buf_u8(&value, CODEC_FORMAT);
+        buf_add_slice(&value, keywords->texts[keywords->written]);
+        store_batch_put(batch, codec_key_slice(&key), buf_slice(&value));
+    }
+    for (; keywords->set_written < keywords->set_count; keywords->set_written++) {
+        struct codec_key key = codec_key_number(KEY_KEYWORD_SET, keywords->set_written + 1);
+        const struct keyword_set *set = &keywords->sets[keywords->set_written];
+        buf_clear(&value);
+        buf_u8(&value, CODEC_FORMAT);
+        for (size_t i = 0; i < set->count; i++)
+            buf_u32(&value, set->ids[i]);
+        store_batch_put(batch, codec_key_slice(&key), buf_slice(&value));
+    }
+    buf_finish(&value);
+}
+
+static void keywords_cut(struct keywords *keywords, uint32_t count, uint32_t set_count)
+{
+    while (keywords->set_count > set_count) {
+        struct keyword_set *set = &keywords->sets[--keywords->set_count];
+        free(set->ids);
+        free(set->texts);
+    }
+    while (keywords->count > count)
+        free((void *)(uintptr_t)keywords->texts[--keywords->count].data);
+}
+
+void keywords_rollback(struct account *account)
+{
+    struct keywords *keywords = &account->keywords;
+    keywords_cut(keywords, keywords->durable, keywords->set_durable);
+    keywords->written = keywords->durable;
+    keywords->set_written = keywords->set_durable;
+}
+
+void keywords_finish(struct account *account)
+{
+    keywords_cut(&account->keywords, 0, 0);
+    free(account->keywords.texts);
+    free(account->keywords.sets);
+}
+
+bool keywords_load(struct account *account, struct slice key, struct slice value)
+{
+    struct keywords *keywords = &account->keywords;
+    uint32_t id;
+    if (!codec_key_get_number(key, 0, &id) || id != keywords->count || value.size < 2 ||
+        value.data[0] != CODEC_FORMAT)
+        return false;
+    keyword_add(keywords, slice_sub(value, 1, value.size));
+    keywords->written = keywords->durable = keywords->count;
+    return true;
+}
+
+bool keywords_load_set(struct account *account, struct slice key, struct slice value)
+{
+    struct keywords *keywords = &account->keywords;
+    uint32_t id;
+    if (!codec_key_get_number(key, 0, &id) || id != keywords->set_count + 1 || value.size < 5 ||
+        value.size % 4 != 1 || value.data[0] != CODEC_FORMAT)
+        return false;
+    size_t count = value.size / 4;
+    uint32_t *ids = mem_array(count, sizeof(*ids));
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = bytes_get_le32(value.data + 1 + 4 * i);
+        if (ids[i] >= keywords->count || (i > 0 && ids[i] <= ids[i - 1])) {
+            free(ids);
+            return false;
+        }
+    }
+    set_add(keywords, ids, count);
+    keywords->set_written = keywords->set_durable = keywords->set_count;
+    return true;
+}
+
+void flags_copy(struct arena *arena, const struct mailbox_flags *from, struct mailbox_flags *to)
+{
+    struct slice *texts = arena_array(arena, from->keyword_count + 1, sizeof(*texts));
+    for (size_t i = 0; i < from->keyword_count; i++)
+        texts[i] = arena_copy(arena, from->keywords[i]);
+    *to = (struct mailbox_flags){.system = from->system & ENTRY_SYSTEM_FLAGS,
+                                 .keywords = texts,
+                                 .keyword_count = from->keyword_count};
+}
+
+size_t mailbox_keywords(struct mailbox_account *account, uint32_t keyword_set,
+                        const struct slice **keywords)
+{
+    const struct keywords *all = &account->account->keywords;
+    *keywords = NULL;
+    if (keyword_set == 0 || keyword_set > all->set_count)
+        return 0;
+    *keywords = all->sets[keyword_set - 1].texts;
+    return all->sets[keyword_set - 1].count;
+}
