@@ -1,0 +1,539 @@
+/*
+ * The door as a process, between a master, auth, tls and workers that are played here, and clients
+ * on loopback. Every peer dies at some moment; the client always gets the protocol's answer.
+ *
+ * usage: test_door PATH-OF-RESTANTE-DOOR
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "io/fd.h"
+#include "ipc/ipc.h"
+
+static const char *program;
+static struct event_base *base;
+static struct ipc_channel *master, *auth, *tls, *workers[2];
+static pid_t pid;
+static bool ready;
+static uint16_t ports[4];  /* pop3, lmtp, pop3 over TLS, imap */
+static int clear_end = -1; /* the client's end of what tls established */
+static int handed = -1;    /* of the last handover */
+static struct buf readahead;
+static bool hold[2]; /* that worker does not answer deliveries */
+static uint64_t held_delivery;
+static int delivered, cancelled;
+static bool draining;
+
+/* ---- the peers ----------------------------------------------------------------------------- */
+
+static void on_ready(void *context, struct ipc_channel *channel, struct ipc_ready *m)
+{
+    ready = true;
+}
+
+static void on_auth_start(void *context, struct ipc_channel *channel, struct ipc_auth_start *m)
+{
+    static const char good[] = "\0alice\0secret", wait[] = "\0wait\0";
+    struct ipc_auth_done done = {.conn = m->conn, .result = IPC_AUTH_BAD_SECRET};
+    if (slice_starts(m->initial, slice_make(wait, sizeof(wait) - 1)))
+        return;
+    if (slice_equal(m->initial, slice_make(good, sizeof(good) - 1)))
+        done.result = IPC_AUTH_OK;
+    ipc_send_auth_done(channel, &done);
+}
+
+static void on_auth_cancel(void *context, struct ipc_channel *channel, struct ipc_auth_cancel *m)
+{
+    cancelled++;
+}
+
+static void on_lookup(void *context, struct ipc_channel *channel, struct ipc_rcpt_lookup *m)
+{
+    struct ipc_rcpt_found found = {
+        .request = m->request, .result = IPC_RCPT_UNKNOWN, .name = m->address};
+    if (slice_starts(m->address, SLICE_LITERAL("alice")))
+        found.result = IPC_RCPT_OK, found.account.bytes[0] = 1;
+    if (slice_starts(m->address, SLICE_LITERAL("bob")))
+        found.result = IPC_RCPT_OK, found.account.bytes[0] = 2, found.worker = 1;
+    if (slice_starts(m->address, SLICE_LITERAL("wait")))
+        return;
+    ipc_send_rcpt_found(channel, &found);
+}
+
+static void on_check(void *context, struct ipc_channel *channel, struct ipc_rcpt_check *m)
+{
+    ipc_send_rcpt_checked(
+        channel, &(struct ipc_rcpt_checked){.request = m->request,
+                                            .result = m->size > 1000 ? IPC_DELIVERY_OVER_QUOTA
+                                                                     : IPC_DELIVERY_OK});
+}
+
+static void on_deliver_rcpt(void *context, struct ipc_channel *channel, struct ipc_deliver_rcpt *m)
+{
+    assert_true(slice_starts(m->prefix, SLICE_LITERAL("Return-Path: <x@y>\r\n")));
+}
+
+static void on_deliver(void *context, struct ipc_channel *channel, struct ipc_deliver *m)
+{
+    bool second = channel == workers[1];
+    assert_true(fd_memory_verify(m->message, m->size));
+    if (hold[second]) {
+        held_delivery = m->delivery;
+        return;
+    }
+    delivered++;
+    ipc_send_delivered(channel, &(struct ipc_delivered){.delivery = m->delivery});
+}
+
+static void on_handover(void *context, struct ipc_channel *channel, struct ipc_handover *m)
+{
+    handed = m->socket;
+    m->socket = -1;
+    buf_clear(&readahead);
+    buf_add_slice(&readahead, m->readahead);
+}
+
+/* No TLS here: the client goes on with the other end of the pair. */
+static void on_tls_start(void *context, struct ipc_channel *channel, struct ipc_tls_start *m)
+{
+    int pair[2];
+    assert_true(fd_socketpair(SOCK_STREAM, pair));
+    fd_close(&clear_end);
+    clear_end = pair[0];
+    ipc_send_tls_established(
+        channel, &(struct ipc_tls_established){
+                     .conn = m->conn, .version = SLICE_LITERAL("TLSv1.3"), .clear = pair[1]});
+    close(pair[1]);
+}
+
+static void on_closed(void *context, struct ipc_channel *channel)
+{
+    struct ipc_channel **all[] = {&master, &auth, &tls, &workers[0], &workers[1]};
+    for (size_t i = 0; i < 5; i++)
+        if (*all[i] == channel)
+            ipc_close(all[i]);
+}
+
+static const struct ipc_handlers handlers = {
+    .ready = on_ready,
+    .auth_start = on_auth_start,
+    .auth_cancel = on_auth_cancel,
+    .rcpt_lookup = on_lookup,
+    .rcpt_check = on_check,
+    .deliver_rcpt = on_deliver_rcpt,
+    .deliver = on_deliver,
+    .handover = on_handover,
+    .tls_start = on_tls_start,
+    .closed = on_closed,
+};
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static void pump_until(bool (*done)(void *), void *arg, const char *what)
+{
+    uint64_t end = clock_monotonic_us() + 20000000;
+    while (!done(arg)) {
+        if (clock_monotonic_us() > end)
+            fail_msg("waited in vain for %s", what);
+        event_base_loop(base, EVLOOP_NONBLOCK);
+        poll(NULL, 0, 1);
+    }
+}
+
+static bool is_set(void *arg)
+{
+    return *(bool *)arg;
+}
+
+static bool is_open(void *arg)
+{
+    return *(int *)arg >= 0;
+}
+
+static struct ipc_channel *add_peer(enum ipc_role role, uint32_t index)
+{
+    int pair[2];
+    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+    ipc_send_peer(master, &(struct ipc_peer){.role = role, .index = index, .channel = pair[1]});
+    close(pair[1]);
+    return ipc_open(base, pair[0], role, IPC_DOOR, 0, &handlers, NULL);
+}
+
+static void add_listener(uint16_t *port, enum ipc_protocol protocol, bool with_tls)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_return_code(bind(fd, (struct sockaddr *)&address, size), errno);
+    assert_return_code(listen(fd, 100), errno);
+    getsockname(fd, (struct sockaddr *)&address, &size);
+    *port = ntohs(address.sin_port);
+    ipc_send_listener(master, &(struct ipc_listener){.protocol = protocol,
+                                                     .tls = with_tls,
+                                                     .name = SLICE_LITERAL("test"),
+                                                     .socket = fd});
+    close(fd);
+}
+
+static int start_with(const char *settings)
+{
+    int pair[2];
+    base = event_base_new();
+    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+    pid = fork();
+    if (pid == 0) {
+        if (pair[1] != 3)
+            dup2(pair[1], 3);
+        else
+            fd_set_cloexec(3, false);
+        execl(program, program, (char *)NULL);
+        _exit(127);
+    }
+    close(pair[1]);
+    ready = false;
+    memset(hold, 0, sizeof(hold));
+    delivered = cancelled = 0;
+    draining = false;
+    master = ipc_open(base, pair[0], IPC_MASTER, IPC_DOOR, 0, &handlers, NULL);
+    ipc_send_setup(master, &(struct ipc_setup){.role = IPC_DOOR, .settings = slice_str(settings)});
+    add_listener(&ports[0], IPC_POP3, false);
+    add_listener(&ports[1], IPC_LMTP, false);
+    add_listener(&ports[2], IPC_POP3, true);
+    add_listener(&ports[3], IPC_IMAP, false);
+    auth = add_peer(IPC_AUTH, 0);
+    tls = add_peer(IPC_TLS, 0);
+    workers[0] = add_peer(IPC_WORKER, 0);
+    workers[1] = add_peer(IPC_WORKER, 1);
+    ipc_send_start(master, &(struct ipc_start){0});
+    pump_until(is_set, &ready, "ready");
+    ipc_send_auth_mechanisms(
+        auth, &(struct ipc_auth_mechanisms){.secure = SLICE_LITERAL("PLAIN SCRAM-SHA-256-PLUS"),
+                                            .clear = SLICE_LITERAL("")});
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return start_with("log_level=error\n");
+}
+
+static void drain(void)
+{
+    if (!draining)
+        ipc_send_drain(master, &(struct ipc_drain){0});
+    draining = true;
+}
+
+static bool has_exited(void *arg)
+{
+    return waitpid(pid, arg, WNOHANG) == pid;
+}
+
+/* Ends in order: exit status 0, nothing left over. */
+static int teardown(void **state)
+{
+    int status = -1;
+    drain();
+    pump_until(has_exited, &status, "the door's end");
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    ipc_close(&master);
+    ipc_close(&auth);
+    ipc_close(&tls);
+    ipc_close(&workers[0]);
+    ipc_close(&workers[1]);
+    fd_close(&clear_end);
+    fd_close(&handed);
+    event_base_free(base);
+    return 0;
+}
+
+/* ---- clients ------------------------------------------------------------------------------- */
+
+static int client(uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_return_code(connect(fd, (struct sockaddr *)&address, sizeof(address)), errno);
+    return fd;
+}
+
+struct wanted {
+    int fd;
+    char text[4096];
+    size_t size;
+    const char *end; /* NULL: the end of the connection */
+    bool closed;
+};
+
+static bool has_text(void *arg)
+{
+    struct wanted *w = arg;
+    ssize_t size;
+    while ((size = recv(w->fd, w->text + w->size, sizeof(w->text) - 1 - w->size, MSG_DONTWAIT)) > 0)
+        w->size += (size_t)size;
+    w->text[w->size] = '\0';
+    w->closed = w->closed || size == 0 || (size < 0 && errno == ECONNRESET);
+    return w->end == NULL ? w->closed : strstr(w->text, w->end) != NULL;
+}
+
+/* Waits for a text; what came before and with it is in the answer. */
+static const char *hear(int fd, const char *end)
+{
+    static struct wanted w;
+    w = (struct wanted){.fd = fd, .end = end};
+    pump_until(has_text, &w, end == NULL ? "the end" : end);
+    return w.text;
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static int lmtp_with_rcpts(void)
+{
+    int fd = client(ports[1]);
+    say(fd, "LHLO c\r\nMAIL FROM:<x@y>\r\nRCPT TO:<alice@y>\r\nRCPT TO:<bob@y>\r\nDATA\r\n");
+    hear(fd, "354 ");
+    return fd;
+}
+
+/* ---- tests --------------------------------------------------------------------------------- */
+
+static void delivers(void **state)
+{
+    int fd = lmtp_with_rcpts();
+    say(fd, "hello\r\n.\r\nQUIT\r\n");
+    const char *text = hear(fd, NULL);
+    assert_non_null(strstr(text, "250 2.0.0 <alice@y> kept\r\n250 2.0.0 <bob@y> kept\r\n221 "));
+    assert_int_equal(delivered, 2);
+    close(fd);
+    fd = client(ports[1]);
+    say(fd,
+        "LHLO c\r\nMAIL FROM:<x@y> SIZE=1001\r\nRCPT TO:<alice@y>\r\nRCPT TO:<z@y>\r\nQUIT\r\n");
+    text = hear(fd, NULL);
+    assert_non_null(strstr(text, "452 4.2.2 "));
+    assert_non_null(strstr(text, "550 5.1.1 "));
+    close(fd);
+}
+
+static void worker_dies(void **state)
+{
+    int fd = lmtp_with_rcpts();
+    hold[1] = true;
+    held_delivery = 0;
+    say(fd, "hello\r\n.\r\n");
+    while (held_delivery == 0)
+        event_base_loop(base, EVLOOP_ONCE);
+    ipc_close(&workers[1]);
+    hear(fd, "250 2.0.0 <alice@y> kept\r\n451 4.3.0 <bob@y> try again later\r\n");
+    say(fd, "MAIL FROM:<x@y>\r\nRCPT TO:<bob@y>\r\n");
+    hear(fd, "451 4.3.0"); /* nobody can say if there is room */
+    hold[1] = false;
+    workers[1] = add_peer(IPC_WORKER, 1);
+    say(fd, "RCPT TO:<bob@y>\r\nDATA\r\n");
+    hear(fd, "354 ");
+    say(fd, "hello\r\n.\r\n");
+    hear(fd, "250 2.0.0 <bob@y> kept\r\n");
+    close(fd);
+}
+
+static void auth_dies(void **state)
+{
+    int lmtp = client(ports[1]), pop3 = client(ports[0]);
+    say(lmtp, "LHLO c\r\nMAIL FROM:<x@y>\r\nRCPT TO:<wait@y>\r\n");
+    hear(lmtp, "250 2.1.0");
+    say(pop3, "USER wait\r\nPASS x\r\n");
+    hear(pop3, "+OK Password");
+    ipc_close(&auth);
+    hear(lmtp, "451 4.3.0");
+    hear(pop3, "-ERR [SYS/TEMP]");
+    say(lmtp, "RCPT TO:<alice@y>\r\n");
+    hear(lmtp, "451 4.3.0");
+    say(pop3, "USER alice\r\nPASS secret\r\n");
+    hear(pop3, "-ERR [SYS/TEMP]");
+    auth = add_peer(IPC_AUTH, 0);
+    say(lmtp, "RCPT TO:<alice@y>\r\n");
+    hear(lmtp, "250 2.1.5");
+    say(pop3, "USER alice\r\nPASS secret\r\nSTAT\r\n");
+    pump_until(is_open, &handed, "the handover");
+    close(lmtp);
+    close(pop3);
+}
+
+static void logs_in(void **state)
+{
+    int fd = client(ports[0]);
+    hear(fd, "+OK ");
+    say(fd, "USER alice\r\nPASS wrong\r\nCAPA\r\n");
+    const char *text = hear(fd, "\r\n.\r\n");
+    assert_non_null(strstr(text, "-ERR [AUTH]"));
+    assert_non_null(strstr(text, "SASL PLAIN\r\n")); /* nothing to bind to without TLS */
+    assert_non_null(strstr(text, "STLS\r\n"));
+    say(fd, "USER alice\r\nPASS secret\r\nSTAT\r\nQUIT\r\n");
+    pump_until(is_open, &handed, "the handover");
+    assert_true(slice_equal_str(buf_slice(&readahead), "STAT\r\nQUIT\r\n"));
+    say(handed, "+OK from the worker\r\n");
+    hear(fd, "+OK from the worker");
+    fd_close(&handed);
+    ipc_close(&workers[0]);
+    int other = client(ports[0]);
+    say(other, "CAPA\r\n");
+    hear(other, "\r\n.\r\n");
+    say(other, "USER alice\r\nPASS secret\r\n");
+    hear(other, "-ERR [SYS/TEMP]");
+    close(other);
+    close(fd);
+    int imap = client(ports[3]);
+    hear(imap, "* OK");
+    close(imap);
+    assert_int_equal(buf_slice(&readahead).size, 12);
+}
+
+static bool was_cancelled(void *arg)
+{
+    return cancelled > 0;
+}
+
+/* Clients that vanish in each state; auth is told. */
+static void vanishes(void **state)
+{
+    const char *const words[] = {"", "USER a", "USER wait\r\nPASS x\r\n"};
+    for (size_t i = 0; i < 3; i++) {
+        int fd = client(ports[0]);
+        hear(fd, "+OK ");
+        say(fd, words[i]);
+        close(fd);
+    }
+    int fd = lmtp_with_rcpts();
+    say(fd, "half a mess");
+    close(fd);
+    fd = lmtp_with_rcpts();
+    say(fd, "hello\r\n.\r\n");
+    close(fd);
+    fd = client(ports[0]);
+    hear(fd, "+OK ");
+    say(fd, "USER wait\r\nPASS x\r\n");
+    hear(fd, "+OK Password");
+    drain();
+    hear(fd, "-ERR [SYS/TEMP] Shutting down");
+    pump_until(was_cancelled, NULL, "auth_cancel");
+    close(fd);
+}
+
+static void starttls(void **state)
+{
+    int fd = client(ports[1]);
+    say(fd, "LHLO c\r\nSTARTTLS\r\n");
+    hear(fd, "220 2.0.0");
+    pump_until(is_open, &clear_end, "TLS");
+    say(clear_end, "LHLO c\r\n");
+    const char *text = hear(clear_end, "250 CHUNKING\r\n");
+    assert_null(strstr(text, "STARTTLS"));
+    assert_null(strstr(text, "220 ")); /* no second greeting */
+    fd_close(&clear_end);
+    close(fd);
+    fd = client(ports[1]);
+    say(fd, "LHLO c\r\nSTARTTLS\r\nMAIL FROM:<mallory@y>\r\n");
+    text = hear(fd, NULL);
+    assert_null(strstr(text, "250 2.1.0"));
+    assert_int_equal(clear_end, -1);
+    close(fd);
+    fd = client(ports[2]);
+    pump_until(is_open, &clear_end, "TLS");
+    hear(clear_end, "+OK ");
+    close(fd);
+    fd_close(&clear_end);
+    ipc_close(&tls);
+    fd = client(ports[2]); /* nobody can speak TLS: closed */
+    hear(fd, NULL);
+    close(fd);
+    fd = client(ports[1]);
+    say(fd, "LHLO c\r\nSTARTTLS\r\nQUIT\r\n");
+    assert_non_null(strstr(hear(fd, NULL), "454 4.7.0"));
+    close(fd);
+}
+
+static int setup_small(void **state)
+{
+    return start_with("log_level=error\nlimit_connections=3\n");
+}
+
+static void refuses(void **state)
+{
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = client(ports[0]);
+        hear(fds[i], "+OK ");
+    }
+    int fd = client(ports[0]);
+    assert_string_equal(hear(fd, NULL), "-ERR [SYS/TEMP] Too many connections\r\n");
+    close(fd);
+    fd = client(ports[1]);
+    assert_string_equal(hear(fd, NULL), "421 4.7.0 Too many connections\r\n");
+    close(fd);
+    say(fds[0], "QUIT\r\n");
+    hear(fds[0], NULL);
+    fd = client(ports[1]);
+    hear(fd, "220 ");
+    close(fd);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+}
+
+/* What was accepted is answered before the door ends; all others get their farewell. */
+static void drains(void **state)
+{
+    int busy = lmtp_with_rcpts(), idle = client(ports[1]), half = lmtp_with_rcpts();
+    hear(idle, "220 ");
+    say(half, "not yet whole");
+    hold[1] = true;
+    held_delivery = 0;
+    say(busy, "hello\r\n.\r\n");
+    while (held_delivery == 0)
+        event_base_loop(base, EVLOOP_ONCE);
+    drain();
+    assert_non_null(strstr(hear(idle, NULL), "421 4.3.2"));
+    assert_non_null(strstr(hear(half, NULL), "421 4.3.2"));
+    ipc_send_delivered(workers[1], &(struct ipc_delivered){.delivery = held_delivery});
+    const char *text = hear(busy, NULL);
+    assert_non_null(
+        strstr(text, "250 2.0.0 <alice@y> kept\r\n250 2.0.0 <bob@y> kept\r\n421 4.3.2"));
+    close(busy);
+    close(idle);
+    close(half);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(delivers, setup, teardown),
+        cmocka_unit_test_setup_teardown(worker_dies, setup, teardown),
+        cmocka_unit_test_setup_teardown(auth_dies, setup, teardown),
+        cmocka_unit_test_setup_teardown(logs_in, setup, teardown),
+        cmocka_unit_test_setup_teardown(vanishes, setup, teardown),
+        cmocka_unit_test_setup_teardown(starttls, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(drains, setup, teardown),
+    };
+    program = argv[1];
+    return argc == 2 ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
+}
