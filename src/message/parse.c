@@ -18,8 +18,7 @@
 #include "message/scan.h"
 
 enum {
-    BOUNDARY_MAX = 1000, /* RFC 2046 allows 70; a line has 998 */
-    FAST = 8,            /* bytes of a boundary that are compared at once */
+    FAST = 8, /* bytes of a boundary that are compared at once */
 };
 
 struct open_part {
@@ -64,7 +63,7 @@ static size_t line_end(const struct parser *parser, size_t at)
  */
 static int match_boundary(const struct parser *parser, size_t at, bool *close)
 {
-    struct slice line = slice_sub(parser->bytes, at + 2, BOUNDARY_MAX + 2);
+    struct slice line = slice_sub(parser->bytes, at + 2, parser->bytes.size);
     if (line.size == 0)
         return -1;
     uint64_t head = head_of(line);
@@ -191,7 +190,6 @@ static void set_boundary(struct open_part *open, struct slice boundary)
 {
     static const uint8_t ones[FAST] = {255, 255, 255, 255, 255, 255, 255, 255};
     /* RFC 2046 5.1.1: it cannot end with a space. */
-    boundary = slice_sub(boundary, 0, BOUNDARY_MAX);
     while (boundary.size > 0 && boundary.data[boundary.size - 1] == ' ')
         boundary.size--;
     open->boundary = boundary;

@@ -6,10 +6,10 @@
  *
  * Runs in readers, tools and tests; no process that holds mail or secrets links it.
  *
- * Limits: SUMMARY_DEPTH_MAX and SUMMARY_PARTS_MAX; no further part is begun when the arena has grown by
- * PARSE_MEMORY_MAX (one header adds at most some MB); of each header the first PARSE_HEADER_MAX bytes
- * and PARSE_FIELDS_MAX fields are looked at (its size is right whatever it is); those of address.h,
- * content.h and lexer.h.
+ * Limits: SUMMARY_DEPTH_MAX and SUMMARY_PARTS_MAX; no further part is begun when the arena has
+ * grown by PARSE_MEMORY_MAX (one header adds at most some MB); of each header the first
+ * PARSE_HEADER_MAX bytes and PARSE_FIELDS_MAX fields are looked at (its size is right whatever it
+ * is); those of address.h, content.h and lexer.h.
  */
 #pragma once
 #include "base/arena.h"

@@ -159,7 +159,7 @@ static size_t skip_tag(struct writer *writer, struct slice s)
         writer->space = writer->characters > 0;
     for (size_t i = 0; i < sizeof(hidden) / sizeof(*hidden) && from == 1; i++)
         if (slice_equal_nocase_str(name, hidden[i][0]))
-            return find_nocase(s, hidden[i][1]) + 1;
+            return find_nocase(s, hidden[i][1]);
     return slice_find(s, '>') + 1;
 }
 
