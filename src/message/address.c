@@ -26,7 +26,7 @@ struct reader {
     struct summary_addresses *addresses;
     uint32_t room; /* of the list */
     bool in_group;
-    bool no_angle_ends;
+    const uint8_t *closing; /* the next ">", when it is not behind us */
     size_t count;
     struct slice comment;
     struct token tokens[TOKENS_MAX];
@@ -172,17 +172,32 @@ static void read_token(struct reader *reader, bool spaced)
     }
 }
 
-/* Where the angle that opened ends: behind ">", or before the "," when nothing closes it. */
-static const uint8_t *angle_end(struct reader *reader)
+/* The next ">", or the end; looked for once for all "<" before it. */
+static const uint8_t *next_closing(struct reader *reader)
 {
     struct lexer *lexer = &reader->lexer;
-    size_t left = (size_t)(lexer->end - lexer->at);
-    const uint8_t *end = reader->no_angle_ends ? NULL : memchr(lexer->at, '>', left);
-    if (end != NULL)
-        return end;
-    reader->no_angle_ends = true;
-    end = memchr(lexer->at, ',', left);
-    return end != NULL ? end : lexer->end;
+    if (reader->closing == NULL || reader->closing < lexer->at) {
+        reader->closing = memchr(lexer->at, '>', (size_t)(lexer->end - lexer->at));
+        if (reader->closing == NULL)
+            reader->closing = lexer->end;
+    }
+    return reader->closing;
+}
+
+/* Where the angle that was opened before at ends: at its ">", or at the "," before the next "<" or
+ * the end when it has none. */
+static const uint8_t *angle_end(struct reader *reader)
+{
+    const uint8_t *at = reader->lexer.at;
+    const uint8_t *closing = next_closing(reader);
+    const uint8_t *opening = at;
+    const uint8_t *comma = NULL;
+    for (; opening < closing && *opening != '<'; opening++)
+        if (comma == NULL && *opening == ',')
+            comma = opening;
+    if (comma != NULL && (opening < closing || closing == reader->lexer.end))
+        return comma;
+    return closing;
 }
 
 /* RFC 5322 4.4 obs-route: "@a,@b:". */
@@ -263,7 +278,8 @@ void address_parse(struct slice value, struct arena *arena, struct summary_addre
     reader.arena = arena;
     reader.addresses = addresses;
     reader.room = addresses->count; /* that of an earlier field is full for us */
-    reader.in_group = reader.no_angle_ends = false;
+    reader.in_group = false;
+    reader.closing = NULL;
     reset(&reader);
     struct lexer *lexer = &reader.lexer;
     while (!lexer_at_end(lexer)) {

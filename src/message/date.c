@@ -114,12 +114,12 @@ static void read_word(struct slice word, struct date *date)
             date->day = (int)number;
         else if (!date->year_seen && word.size >= 2 && word.size <= 4)
             set_year(date, number, word.size);
-    } else if (!date->time_seen && slice_find(word, ':') < word.size) {
-        date->time_seen = read_time(word, date);
-    } else if (date->month == 0 && (month_of(word) > 0)) {
-        date->month = month_of(word);
     } else if (date->day == 0 && read_dashed(word, date)) {
         return;
+    } else if (!date->time_seen && slice_find(word, ':') < word.size) {
+        date->time_seen = read_time(word, date);
+    } else if (date->month == 0 && month_of(word) > 0) {
+        date->month = month_of(word);
     } else if (date->time_seen) {
         read_zone(word, date);
     }
