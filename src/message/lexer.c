@@ -95,16 +95,14 @@ struct slice lexer_text(struct slice raw, struct arena *arena)
         raw = slice_sub(raw, 1, raw.size);
     while (raw.size > 0 && lexer_is_space(raw.data[raw.size - 1]))
         raw.size--;
-    if (raw.size > LEXER_TEXT_MAX)
-        raw.size = LEXER_TEXT_MAX;
     if (raw.size == 0)
         return SLICE_LITERAL("");
-    if (slice_find(raw, '\r') == raw.size && slice_find(raw, '\n') == raw.size &&
-        slice_find(raw, '\0') == raw.size)
+    if (raw.size <= LEXER_TEXT_MAX && slice_find(raw, '\r') == raw.size &&
+        slice_find(raw, '\n') == raw.size && slice_find(raw, '\0') == raw.size)
         return raw;
-    uint8_t *copy = arena_alloc(arena, raw.size);
+    uint8_t *copy = arena_alloc(arena, raw.size < LEXER_TEXT_MAX ? raw.size : LEXER_TEXT_MAX);
     size_t size = 0;
-    for (size_t i = 0; i < raw.size; i++)
+    for (size_t i = 0; i < raw.size && size < LEXER_TEXT_MAX; i++)
         if (raw.data[i] != '\r' && raw.data[i] != '\n' && raw.data[i] != '\0')
             copy[size++] = raw.data[i];
     return slice_make(copy, size);
