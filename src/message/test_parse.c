@@ -499,7 +499,8 @@ static void strange_bytes(void **state)
 {
     struct fixture *f = *state;
     buf_clear(&f->bytes);
-    buf_add(&f->bytes, "Subject: a\0b\rc\r\nX: \r\n\r\n\0\0\rno line end here", 44);
+    static const char bytes[] = "Subject: a\0b\rc\r\nX: \r\n\r\n\0\0\rno line end here";
+    buf_add(&f->bytes, bytes, sizeof(bytes) - 1);
     parse_bytes(f);
     expect_text(f->summary.parts[0].envelope->subject, "abc");
     assert_int_equal(f->summary.parts[0].body_lines, 0);
