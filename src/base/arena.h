@@ -27,6 +27,6 @@ void *arena_array(struct arena *arena, size_t count, size_t size);
 struct slice arena_copy(struct arena *arena, struct slice bytes);
 char *arena_strdup(struct arena *arena, struct slice bytes); /* NUL-terminated */
 char *arena_printf(struct arena *arena, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3), nonnull));
 
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))

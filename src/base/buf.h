@@ -20,7 +20,8 @@ uint8_t *buf_extend(struct buf *buf, size_t size); /* size more bytes, not clear
 void buf_add(struct buf *buf, const void *bytes, size_t size);
 void buf_add_slice(struct buf *buf, struct slice s);
 void buf_add_str(struct buf *buf, const char *text);
-void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_printf(struct buf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3), nonnull));
 void buf_u8(struct buf *buf, uint8_t value);
 void buf_u16(struct buf *buf, uint16_t value);
 void buf_u32(struct buf *buf, uint32_t value);
