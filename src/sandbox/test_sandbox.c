@@ -33,6 +33,7 @@ struct plan {
     struct sandbox_profile profile;
     struct sandbox_options options;
     bool start_as_nobody;
+    int open_file; /* 5 bytes */
 };
 
 struct report {
@@ -52,6 +53,8 @@ static void look_around(const struct plan *plan, struct report *report)
     pthread_t thread;
     struct rlimit core;
     char path[200];
+    struct stat about;
+    report->size_of_open = fstat(plan->open_file, &about) == 0 && about.st_size == 5;
     report->threads =
         pthread_create(&thread, NULL, thread_main, NULL) == 0 && pthread_join(thread, NULL) == 0;
     report->memory = memfd_create("x", MFD_CLOEXEC) >= 0;
@@ -76,6 +79,9 @@ static struct report *carry_out(const struct plan *plan)
         report =
             mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     memset(report, 0, sizeof(*report));
+    struct plan mine = *plan;
+    mine.open_file = memfd_create("five", MFD_CLOEXEC);
+    assert_int_equal(write(mine.open_file, "12345", 5), 5);
     pid_t pid = fork();
     if (pid == 0) {
         struct error error = {""};
@@ -86,10 +92,11 @@ static struct report *carry_out(const struct plan *plan)
         report->entered = sandbox_enter(&plan->profile, &plan->options, &error);
         snprintf(report->error, sizeof(report->error), "%s", error.text);
         if (report->entered)
-            look_around(plan, report);
+            look_around(&mine, report);
         _exit(0);
     }
     int status = 0;
+    close(mine.open_file);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
     return report;
