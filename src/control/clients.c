@@ -148,7 +148,6 @@ static unsigned role_named(const char *name)
     return 0;
 }
 
-#ifdef RESTANTE_FAULTS
 static bool probe_self(struct client *client, const json_t *object, struct slice verb)
 {
     const char *to = json_string_value(json_object_get(object, "to"));
@@ -163,12 +162,6 @@ static bool probe_self(struct client *client, const json_t *object, struct slice
     close_when_written(client);
     return true;
 }
-#else
-static bool probe_self(struct client *client, const json_t *object, struct slice verb)
-{
-    return false;
-}
-#endif
 
 static void forward(struct client *client, const json_t *object, struct slice verb,
                     struct slice line)

@@ -1,7 +1,7 @@
 /*
  * The life of a child process (child.h has the order). Answers for: nothing from a peer is read
  * before the sandbox is entered, one channel per peer, and the verbs that every process knows
- * (status, metrics, sandbox-probe in test builds). There is one child in a process; handlers of the
+ * (status, metrics, sandbox-probe). There is one child in a process; handlers of the
  * table get the program's state as context, so child.c finds itself through `the_child`.
  */
 #include "ipc/child.h"

@@ -72,7 +72,6 @@ static void answer_metrics(struct child *child, uint64_t request)
     buf_finish(&json);
 }
 
-#ifdef RESTANTE_FAULTS
 static bool answer_probe(struct child *child, uint64_t request, struct slice verb)
 {
     struct buf json = {0};
@@ -85,12 +84,6 @@ static bool answer_probe(struct child *child, uint64_t request, struct slice ver
     buf_finish(&json);
     return true;
 }
-#else
-static bool answer_probe(struct child *child, uint64_t request, struct slice verb)
-{
-    return false;
-}
-#endif
 
 static void carry_out(struct child *child, uint64_t request, struct slice verb, struct slice json)
 {

@@ -24,15 +24,25 @@ const char *sandbox_missing(void)
     return missing;
 }
 
+/* A container may have dropped some already; past the last one the kernel answers EINVAL. */
+static bool drop_bounding_set(struct error *error)
+{
+    int held;
+    for (int capability = 0; (held = prctl(PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0;
+         capability++)
+        if (held == 1 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+            return error_errno(error, "cannot drop capability %d", capability);
+    return true;
+}
+
 /* Even root without capabilities can do nothing root could; bounding set and no_new_privs keep
  * exec from giving them back. */
 static bool drop_capabilities(struct error *error)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2] = {{0}};
-    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1; capability++)
-        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
-            return error_errno(error, "cannot drop capability %d", capability);
+    if (!drop_bounding_set(error))
+        return false;
     if (syscall(SYS_capset, &header, none) != 0)
         return error_errno(error, "cannot drop capabilities");
     return true;
@@ -45,8 +55,8 @@ static bool drop_user(const struct sandbox_options *options, struct error *error
     if (root && options->uid != 0) {
         if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0)
             return error_errno(error, "cannot become group %u", (unsigned)gid);
-        for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1; capability++)
-            prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+        if (!drop_bounding_set(error))
+            return false;
         if (setresuid(options->uid, options->uid, options->uid) != 0)
             return error_errno(error, "cannot become user %u", (unsigned)options->uid);
         if (geteuid() != options->uid || setuid(0) == 0)

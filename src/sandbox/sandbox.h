@@ -54,8 +54,8 @@ bool sandbox_enter(const struct sandbox_profile *profile, const struct sandbox_o
 const char *sandbox_missing(void);
 
 /*
- * Test support: tries every door that a broken process would (open /etc/passwd, open for writing,
- * socket, connect, bind, fork, exec, kill of the parent, ptrace of the parent, mount, setuid) and
+ * Tries every door that a broken process would (open /etc/passwd, open for writing, socket, connect,
+ * bind, fork, exec, kill of the parent, ptrace of the parent, mount, setuid, executable memory) and
  * returns the names of those that were not refused, space-separated; "" when all are shut.
  */
 const char *sandbox_probe(void);
