@@ -5,6 +5,7 @@
 #include "io/post.h"
 
 #include <event2/event.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -34,6 +35,15 @@ void post_run(struct post_queue *queue)
         STAILQ_REMOVE_HEAD(&items, next);
         item->run(item);
     }
+}
+
+void post_wait(struct post_queue *queue)
+{
+    uint64_t count;
+    struct pollfd woken = {.fd = queue->fd, .events = POLLIN};
+    if (poll(&woken, 1, -1) == 1)
+        (void)!read(queue->fd, &count, sizeof(count));
+    post_run(queue);
 }
 
 static void on_woken(evutil_socket_t fd, short what, void *arg)

@@ -23,3 +23,5 @@ void post_destroy(struct post_queue **queue);
 void post_send(struct post_queue *queue, struct post_item *item);
 /* On the loop: runs what has been sent by now, without waiting for the loop's turn. */
 void post_run(struct post_queue *queue);
+/* On the loop: the same, but waits until something has been sent. For closing down. */
+void post_wait(struct post_queue *queue);

@@ -39,6 +39,16 @@ struct value *value_create(struct slice bytes)
     return value;
 }
 
+struct value *value_patch(const struct value *value, uint32_t offset, struct slice bytes)
+{
+    if (offset > value->size || bytes.size > value->size - offset)
+        return NULL;
+    struct value *patched = value_create(value_slice(value));
+    if (bytes.size > 0)
+        memcpy(patched->bytes + offset, bytes.data, bytes.size);
+    return patched;
+}
+
 struct value *value_hold(struct value *value)
 {
     atomic_fetch_add_explicit(&value->refs, 1, memory_order_relaxed);

@@ -21,6 +21,8 @@ struct value {
 };
 
 struct value *value_create(struct slice bytes); /* one reference */
+/* A copy with bytes written over the part from offset on; NULL when it is too short for that. */
+struct value *value_patch(const struct value *value, uint32_t offset, struct slice bytes);
 struct value *value_hold(struct value *value);
 void value_drop(struct value **value); /* accepts NULL */
 static inline struct slice value_slice(const struct value *value)

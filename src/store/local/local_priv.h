@@ -35,9 +35,9 @@ struct txn;
 enum {
     LOCAL_TICK_BYTES = 8 << 20,     /* a tick ends at about this; one batch may be larger */
     LOCAL_PARTITION_IN_FLIGHT = 64, /* judged batches of one partition; more wait in order */
-    LOCAL_OVERLAY_COUNT = 16000,    /* of the active layer and its blobs: far below the 131,072
-                                       dirty pages at which LMDB 0.9.24 begins to leak */
-    LOCAL_RANGE_KEYS = 60000,       /* deleted by ranges in one checkpoint, before it is split */
+    LOCAL_OVERLAY_BYTES = 128 << 20,
+    LOCAL_OVERLAY_COUNT = 16000, /* of the active layer and its blobs: far below the 131,072
+                                    dirty pages at which LMDB 0.9.24 begins to leak */
     LOCAL_IN_FLIGHT_BYTES = 512 << 20,
     LOCAL_CLEAN_BLOBS = 16384,   /* places remembered that are in the index too */
     LOCAL_LOOP_READ = 256 << 10, /* the loop reads no more than this, and only warm pages */
@@ -65,12 +65,15 @@ struct segment {
     RB_ENTRY(segment) tree;
     uint64_t generation;
     int fd;
-    atomic_uint refs; /* the list's and those of reads on their way */
-    uint64_t size;    /* of the file */
-    uint64_t live;    /* stored bytes of bodies with references, by durable batches */
-    uint64_t bodies;  /* stored bytes of all bodies, as far as known since open */
+    atomic_uint refs;      /* the list's and those of reads on their way */
+    uint64_t size;         /* of the file */
+    uint64_t live;         /* stored bytes of bodies with references, by durable batches */
+    uint64_t live_indexed; /* as the last checkpoint has it */
+    uint64_t bodies;       /* stored bytes of all bodies, as far as known since open */
     enum segment_kind kind;
-    bool writing; /* the log thread appends to it */
+    bool begun;                      /* its SEGMENT frame was there at open; then: */
+    uint64_t previous, previous_end; /* the log segment it continues, and where that one ends */
+    bool writing;                    /* the log thread appends to it */
     bool damaged; /* has a bad frame that was durable: is kept (recovery rule 3) */
 };
 
@@ -195,7 +198,14 @@ int index_put_blob(const struct index *index, MDB_txn *txn, uint64_t blob,
                    const struct blob_record *record); /* refs 0: deleted */
 int index_put_position(const struct index *index, MDB_txn *txn, const struct position *position);
 int index_put_live(const struct index *index, MDB_txn *txn, uint64_t generation, uint64_t live);
+int index_del(const struct index *index, MDB_txn *txn, struct id partition, struct slice key);
+/* Adds to *deleted how many there were. */
+int index_del_range(const struct index *index, MDB_txn *txn, struct id partition, struct slice from,
+                    struct slice to, size_t *deleted);
+/* Records of `meta` beside the position: "live", "frozen", "damaged". */
 int index_put_mark(const struct index *index, MDB_txn *txn, const char *kind, struct slice name);
+int index_each_mark(const struct index *index, MDB_txn *txn, const char *kind,
+                    void (*each)(void *arg, struct slice name, struct slice value), void *arg);
 
 struct blob_change {
     uint64_t blob;
@@ -212,14 +222,16 @@ struct checkpoint {
     struct live_change *live;
     size_t live_count;
     struct position position;
+    uint64_t index_txn; /* set: LMDB's number of the transaction */
 };
-/* Begins, writes, commits; grows the map when it is full. */
-int index_commit(struct index *index, const struct checkpoint *checkpoint);
+/* commit.c. Begins, writes, commits; grows the map when it is full. 0, an LMDB code or errno. */
+int index_commit(struct index *index, struct checkpoint *checkpoint);
 
 /* ---- blobs.c: what is known in memory of blobs --------------------------------------------- */
 
 struct blob {
     RB_ENTRY(blob) tree;
+    TAILQ_ENTRY(blob) in_dirty;
     TAILQ_ENTRY(blob) clean; /* while nothing but memory would be lost with it */
     uint64_t id;
     struct place place; /* durable; not there while next > refs == 0 of a new one */
@@ -229,9 +241,11 @@ struct blob {
     struct txn *coming; /* submitted, not judged yet: its batch makes it */
     bool dirty, frozen; /* not in the index as it is here; being written to it */
     bool verified;      /* checksum seen to be right since open */
+    bool listed;        /* on the list of clean ones */
 };
 
 RB_HEAD(blobs, blob);
+RB_PROTOTYPE(blobs, blob, tree, blob_compare)
 TAILQ_HEAD(blob_list, blob);
 
 struct blob *local_blob(struct local *local, uint64_t id);     /* NULL: not in memory */
@@ -243,6 +257,11 @@ void local_blob_dirty(struct local *local, struct blob *blob);
  * forgets it when it is dead. */
 void local_blob_settle(struct local *local, struct blob *blob);
 void local_blobs_clear(struct local *local);
+/* The dirty ones, which are frozen from now on; the caller frees *changes. And back again. */
+size_t local_blobs_freeze(struct local *local, struct blob_change **changes);
+void local_blobs_thaw(struct local *local, const struct blob_change *changes, size_t count);
+/* Live bytes of the segment: that body begins or ends to count. */
+void local_blob_live(struct local *local, const struct place *place, bool alive);
 /* refs by durable batches, with the live bytes of the segment. */
 void local_blob_count(struct local *local, struct blob *blob, int64_t delta);
 
@@ -279,10 +298,11 @@ struct load {
     struct local *local;
     struct load_item *items;
     size_t count, room;
-    uint64_t seen; /* LSN of the checkpoint that the transaction saw */
+    uint64_t seen; /* the last transaction of the index that it saw */
+    bool failed;   /* there was no transaction: all items are INDEX_FAILED */
     /* On the loop. What was loaded is the truth below the layers: a load that a checkpoint overtook
      * is done again before this runs. Blobs have been made known to blobs.c. ok is false when the
-     * volume stopped. The load is destroyed afterwards. */
+     * volume stopped. The load is the callee's then: load_destroy(). */
     void (*loaded)(struct load *load, bool ok);
     void *arg;
 };
@@ -292,6 +312,7 @@ struct load *load_create(struct local *local, void (*loaded)(struct load *load, 
 void load_key(struct load *load, struct id partition, struct slice key); /* copies the key */
 void load_blob(struct load *load, uint64_t blob);
 void load_start(struct load *load);
+void load_destroy(struct load **load); /* accepts NULL */
 
 /* A reader's transaction; NULL when LMDB has none to give. Ends with reader_end(). */
 MDB_txn *reader_begin(struct local *local, unsigned thread);
@@ -306,7 +327,7 @@ struct txn_blob { /* what a batch does to a blob, all in all */
 };
 
 struct txn {
-    TAILQ_ENTRY(txn) in_partition; /* waiting or in_flight */
+    TAILQ_ENTRY(txn) in_partition; /* waiting, in flight, or unanswered */
     STAILQ_ENTRY(txn) in_log;
     struct partition *partition;
     struct store_batch *batch;
@@ -321,9 +342,9 @@ struct txn {
     struct txn_blob *blobs; /* its effect on blobs */
     size_t blob_count;
     struct place *places; /* of the new blobs, in order; set by the log thread */
-    struct load *load;    /* what it waits for */
-    struct layer base;    /* what the last load brought */
-    bool reload;          /* it holds what the last load brought */
+    struct load *brought; /* what the last load brought, while it is judged again */
+    bool loading;         /* a load is on its way */
+    bool orphan;          /* answered meanwhile: freed when the load comes back */
 };
 
 TAILQ_HEAD(txn_list, txn);
@@ -349,29 +370,42 @@ struct partition {
     STAILQ_HEAD(, quiet) quiets;
     struct post_item settle;
     bool settling; /* the item is on its way */
+    unsigned busy; /* callbacks are running that still need it */
     bool failing;  /* the first waiting one has a result, which is not OK */
     bool blocked;  /* on the list: waits for room or for a blob of another partition */
     bool fenced;
 };
 
 RB_HEAD(partitions, partition);
+RB_PROTOTYPE(partitions, partition, tree, partition_compare)
 
 void local_submit(struct store *store, struct store_batch *batch, store_done *done, void *arg);
 void local_quiesce(struct store *store, struct id partition, void (*quiet)(void *arg), void *arg);
 void local_resume(struct store *store, struct id partition);
-void partition_go(struct partition *partition);   /* judges what can be judged */
-void partition_idle(struct partition *partition); /* quiets, or forgets it */
-void local_unblock(struct local *local);          /* something that batches wait for has come */
+void partition_go(struct partition *partition); /* judges what can be judged */
+/* After a completion: goes on, answers what failed, quiets, or forgets it. */
+void partition_turn(struct partition *partition);
+void partition_forget(struct partition *partition); /* at the very end */
+void local_unblock(struct local *local);            /* something that batches wait for has come */
 
 enum judged { JUDGED_GOOD, JUDGED_WAIT, JUDGED_FAILED };
-/* GOOD: layer and blobs are set. WAIT: txn->load was started, or another batch must come first.
- * FAILED: txn->result. */
+/* GOOD: layer and blobs are set. WAIT: a load was started (txn->loading), or a batch of another
+ * partition must come first. FAILED: txn->result. */
 enum judged judge(struct txn *txn);
+void txn_loaded(struct load *load, bool ok);
 
-void txn_destroy(struct txn **txn);
-/* All on their way: those in flight get `first` (the first of each partition) and `rest`, those
- * waiting `rest`. Nothing of them was applied in memory. */
-void local_fail_all(struct local *local, enum store_result first, enum store_result rest);
+/* Undoes what it did to blobs by being submitted. */
+void txn_withdraw(struct txn *txn);
+void txn_answer(struct txn *txn, enum store_result result); /* and frees it */
+
+/*
+ * Takes all batches on their way, as not applied or not known: those in flight get `first` (the
+ * first of each partition) or `rest`, those waiting behind them `rest`, others UNAVAILABLE. They
+ * are answered by local_answer().
+ */
+void local_take_all(struct local *local, enum store_result first, enum store_result rest,
+                    struct txn_list *taken);
+void local_answer(struct txn_list *taken);
 
 /* ---- log.c, supply.c ----------------------------------------------------------------------- */
 
@@ -401,22 +435,33 @@ struct log {
     struct segment *next; /* made ahead of need */
     bool wanted;          /* the helper has been asked for one */
     int next_error;       /* why there is none */
+    uint64_t supply_size;
+    uint64_t room; /* of the segment that is written */
     /* the log thread's own, while it runs */
     struct segment *segment;
     uint64_t offset;
     struct position tail; /* of the last tick */
     uint64_t durable;
     struct job supply;
-    uint64_t supply_size; /* under the mutex */
 };
 
 void log_start(struct local *local, const struct position *tail);
-/* Waits for the tick that is being written; what is left in the queue is moved to `left`. */
-void log_stop(struct local *local, struct txn_queue *left);
+/* Ends the thread, gives up the segment. drain: writes what is in the queue before, unless it has
+ * stopped, and cuts off the zeros that were not needed. */
+void log_finish(struct local *local, bool drain);
 void log_submit(struct local *local, struct txn *txn);
-/* Queue and all, after a tick that was not written: what is left comes back, and it goes on. */
-void log_restart(struct local *local, struct txn_queue *left);
-void supply_want(struct log *log, uint64_t size);    /* under the mutex */
+/* After a tick that was not written, when all batches have been taken: forgets the queue, goes on.
+ */
+void log_resume(struct local *local);
+/* How many bytes can certainly be written: the rest of this segment and the next one. */
+uint64_t log_room(struct local *local);
+/* txn.c, on the loop: a tick has come back. */
+void tick_done(struct post_item *item);
+void supply_want(struct log *log, uint64_t size); /* under the mutex; 0: the usual size */
+/* On the log thread: waits for one of at least that size. NULL with errno. */
+struct segment *supply_take(struct log *log, uint64_t size);
+void supply_finish(struct log *log);                 /* removes the one made ahead */
+void supply_look(struct local *local);               /* any thread: how much space is there? */
 uint64_t local_next_generation(struct local *local); /* any thread */
 
 /* ---- checkpoint.c -------------------------------------------------------------------------- */
@@ -424,6 +469,9 @@ uint64_t local_next_generation(struct local *local); /* any thread */
 /* Freezes the overlay and gives it to the index thread when it is time (or `now`), and when there
  * is something and nothing is being written. */
 void checkpoint_consider(struct local *local, bool now);
+void checkpoint_on_timer(int fd, short what, void *arg);
+/* Before recovery, when the index thread is idle: what was not written is forgotten. */
+void checkpoint_abandon(struct local *local);
 
 /*
  * Who wants to know of checkpoints: run on the loop after each, with local->checkpoint as its
@@ -442,6 +490,50 @@ struct checkpoint_hook {
  * one that calls. rebuild: set the index aside first and make a new one.
  */
 bool recover(struct local *local, bool rebuild, struct error *error);
+
+/* What recover() knows while it goes through the log; replay.c applies frames to it. */
+struct extent { /* a part of the log that counts */
+    struct segment *segment;
+    uint64_t start, end;
+};
+
+struct replay_body {
+    uint64_t blob;
+    struct place place;
+    bool whole; /* the payload is as it was written */
+};
+
+struct replay {
+    struct local *local;
+    MDB_txn *txn;        /* of the index, for what the layer does not have */
+    uint64_t proven;     /* some frame says that all up to this LSN was durable */
+    uint64_t last;       /* LSN up to which all is applied, or accounted for as damaged */
+    struct position end; /* of the part of the log that is proven and was gone through */
+    bool stopped;        /* a torn tail was met: the rest does not count */
+    bool doubtful;       /* something valid stood behind it */
+    bool failed;         /* the index cannot be read or written */
+    struct error *error;
+    /* the batch whose BODY frames are being met */
+    uint64_t bodies_lsn;
+    struct replay_body *bodies;
+    size_t body_count, body_room;
+    /* LSNs that are missing and whose partition is not known yet */
+    uint64_t *missing;
+    size_t missing_count, missing_room;
+    /* the unproven tail, as it will stand in the new segment */
+    uint64_t generation;
+    struct buf tail, partitions;
+    size_t tail_whole; /* of it, batches that are whole */
+};
+
+void replay_frame(struct replay *replay, const struct scanned *found, enum scan_outcome outcome,
+                  struct segment *segment);
+void replay_end(struct replay *replay); /* what is missing at the end of the log */
+void replay_finish(struct replay *replay);
+bool replay_begin_txn(struct replay *replay);
+void replay_freeze(struct replay *replay, struct id partition); /* zero: all */
+/* replay_apply.c: a batch on the overlay. False when its partition had to be frozen. */
+bool replay_apply(struct replay *replay, struct id partition, struct slice ops);
 
 /*
  * Written by whoever writes snapshots and journal (rebuild.c). Called by recover() with an empty
@@ -481,12 +573,16 @@ struct local {
 
     struct layer active;
     struct layer *frozen; /* NULL: no checkpoint is being written */
-    size_t dirty_blobs;
+    struct blob_list dirty_blobs;
+    size_t dirty_count;
     uint64_t log_bytes;         /* since the last freeze */
     struct position tail;       /* of the last tick that came back */
+    uint64_t index_txn;         /* LMDB's number of the last checkpoint */
     struct position checkpoint; /* of the index, as far as the layers were dropped for it */
     struct event *checkpoint_timer;
-    bool checkpoint_due; /* the timer has run */
+    bool checkpoint_due;     /* the timer has run */
+    bool committing;         /* the index thread is writing it */
+    bool checkpoint_failing; /* no space: it is tried again by the timer */
     struct checkpoint_job *checkpoint_job;
     TAILQ_HEAD(, checkpoint_hook) hooks;
 
@@ -499,15 +595,19 @@ struct local {
 
     struct partitions partitions;
     TAILQ_HEAD(, partition) blocked;
-    uint64_t order, lsn; /* last submitted, last judged good */
-    uint64_t in_flight_bytes, in_flight_count;
+    uint64_t order, lsn;                       /* last submitted, last judged good */
+    uint64_t in_flight_bytes, in_flight_count; /* submitted, not answered */
+    uint64_t judged_operations, judged_bytes;  /* of those on the way to the log, beside bodies */
 
     struct frozen_partition *frozen_partitions; /* read-only since damage was found */
     size_t frozen_count;
-    bool read_only_all;
 
+    struct keeper *keeper; /* keep.c */
+    struct event *settled_timer;
+    struct job settle;
     struct job recovery;
-    bool recovery_wanted, recovery_rebuild, recovery_ok;
+    bool recovery_rebuild, recovery_started, recovery_ok;
+    struct txn_list unanswered; /* until recovery is over */
     struct error recovery_error;
 
     atomic_bool space_low;  /* blobs are refused, the rest may still be written */
@@ -526,11 +626,14 @@ static inline struct local *local_of(struct store *store)
 /* One line for the administrator, in the log and in stats.trouble. */
 void local_trouble(struct local *local, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void local_freeze(struct local *local, struct id partition); /* in memory; zero: all */
 bool local_is_frozen(const struct local *local, struct id partition);
 /* A failed write or sync, a broken index: the volume stops and recovers (rule 2). On the loop. */
 void local_stop_and_recover(struct local *local, bool rebuild);
 void local_recover_when_quiet(struct local *local); /* when the last job has come back */
 
+void local_check(struct store *store, const struct store_check_options *options,
+                 void (*done)(void *arg), void *arg); /* check.c */
 void local_get(struct store *store, struct id partition, struct slice key, store_got *got,
                void *arg);
 void local_scan(struct store *store, struct id partition, struct slice from, struct slice to,
