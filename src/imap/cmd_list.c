@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "imap/cmd.h"
-#include "imap/glob.h"
+#include "imap/pattern.h"
 #include "imap/status.h"
 
 enum { PATTERNS_MAX = 20, PATTERN_BYTES_MAX = 1000 };
@@ -82,7 +82,7 @@ static bool parse_pattern(struct imap_parser *parser, struct slice reference, st
     if (pattern.size > 0)
         memcpy(whole + reference.size, pattern.data, pattern.size);
     list->patterns[list->count] = slice_make(whole, reference.size + pattern.size);
-    glob_inbox(list->patterns[list->count++], whole);
+    pattern_inbox(list->patterns[list->count++], whole);
     return true;
 }
 
@@ -131,7 +131,7 @@ struct listing {
 static bool matches(const struct list *list, struct slice name)
 {
     for (size_t i = 0; i < list->count; i++)
-        if (glob_match(list->patterns[i], name))
+        if (pattern_match(list->patterns[i], name))
             return true;
     return false;
 }

@@ -72,7 +72,7 @@ static const struct imap_command *parse_beginning(struct imap_parser *parser, st
     *uid = false;
     if (!imap_parse_tag(parser, tag) || tag->size > TAG_MAX) {
         *tag = SLICE_NONE;
-        imap_parse_fail(parser, "A command begins with a tag.");
+        parser->problem = "A command begins with a tag.";
         return NULL;
     }
     if (!imap_parse_space(parser))

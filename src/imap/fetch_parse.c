@@ -70,9 +70,11 @@ static bool parse_fields(struct imap_parser *parser, struct fetch_item *item)
 
 static bool parse_text(struct imap_parser *parser, struct fetch_item *item)
 {
-    if (imap_parse_sees(parser, ']') &&
-        (item->depth == 0 || parser->text.data[parser->at - 1] != '.'))
+    bool dot = item->depth == 0 || parser->text.data[parser->at - 1] == '.';
+    if (imap_parse_sees(parser, ']') && (item->depth == 0 || !dot))
         return true;
+    if (!dot)
+        return imap_parse_fail(parser, "There is no such section.");
     if (imap_parse_keyword(parser, "HEADER"))
         item->text = FETCH_HEADER;
     else if (imap_parse_keyword(parser, "TEXT"))

@@ -58,8 +58,10 @@ static void put_capability(struct imap_door *door)
     if (!has_word(mechanisms, SLICE_LITERAL("PLAIN")))
         buf_add_str(&text, " LOGINDISABLED");
     struct slice rest = slice_str(mechanisms);
-    while (rest.size > 0)
-        buf_printf(&text, " AUTH=%.*s", SLICE_PRINT(slice_split(&rest, ' ')));
+    while (rest.size > 0) {
+        struct slice mechanism = slice_split(&rest, ' ');
+        buf_printf(&text, " AUTH=%.*s", SLICE_PRINT(mechanism));
+    }
     door_conn_write(door->conn, text.data, text.size);
     buf_finish(&text);
 }

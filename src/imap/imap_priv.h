@@ -121,7 +121,7 @@ void imap_printf(struct imap_session *session, const char *format, ...)
 void imap_put(struct imap_session *session, struct slice bytes);
 /* The tagged answer of the command in work, without tag and line end: "OK [READ-ONLY] Done." */
 void imap_reply(struct imap_session *session, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3), nonnull(2)));
 /* The same for a result that is not OK: "NO [code] text". BROKEN ends the session. Returns what
  * proceed() is to return. */
 enum imap_step imap_reply_result(struct imap_session *session, enum mailbox_result result);

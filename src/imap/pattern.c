@@ -1,6 +1,6 @@
 /* Patterns, matched by the set of places in the pattern that the name so far can stand at: no
  * backtracking, so no pattern of a client can make it slow. */
-#include "imap/glob.h"
+#include "imap/pattern.h"
 
 #include "mailbox/mailbox.h"
 
@@ -14,7 +14,7 @@ static void skip_wildcards(struct slice pattern, bool *at)
             at[i + 1] = true;
 }
 
-bool glob_match(struct slice pattern, struct slice name)
+bool pattern_match(struct slice pattern, struct slice name)
 {
     bool at[PLACES_MAX + 1] = {true}, next[PLACES_MAX + 1];
     if (pattern.size > PLACES_MAX)
@@ -40,7 +40,7 @@ bool glob_match(struct slice pattern, struct slice name)
     return at[pattern.size];
 }
 
-void glob_inbox(struct slice pattern, uint8_t *bytes)
+void pattern_inbox(struct slice pattern, uint8_t *bytes)
 {
     if (!slice_equal_nocase_str(slice_sub(pattern, 0, 5), "INBOX"))
         return;

@@ -5,7 +5,7 @@
 #include "base/slice.h"
 
 /* Time is at most pattern.size * name.size. */
-bool glob_match(struct slice pattern, struct slice name);
+bool pattern_match(struct slice pattern, struct slice name);
 /* INBOX is one name in any case (RFC 3501 5.1): writes it in capitals where the pattern begins with
  * it as a level. bytes: the pattern's own. */
-void glob_inbox(struct slice pattern, uint8_t *bytes);
+void pattern_inbox(struct slice pattern, uint8_t *bytes);
