@@ -61,5 +61,6 @@ void *mem_try(size_t size)
 
 void mem_wipe(void *secret, size_t size)
 {
-    explicit_bzero(secret, size);
+    if (size > 0)
+        explicit_bzero(secret, size);
 }

@@ -226,7 +226,7 @@ static void trace_lines(void **state)
                                           "\tby mail.example.org with LMTPS id s1.1;\r\n"
                                           "\tSun, 6 Nov 1994 08:49:37 +0000\r\n");
     buf_clear(&out);
-    trace.from = SLICE_NONE;
+    trace.from = slice_str("");
     trace.client = slice_str("unix");
     trace.tls = false;
     trace.utf8 = true;
