@@ -196,12 +196,33 @@ static void wrong_fields(void **state)
     buf_finish(&packet);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The fuzz target's property over every message with bytes flipped, without a fuzzer. */
+static void mutations(void **state)
+{
+    largest = false;
+    for (int i = 0; i < 20000; i++) {
+        enum ipc_type type = (enum ipc_type)(1 + i % (IPC_TYPE_COUNT - 1));
+        union ipc_message in;
+        struct buf packet = {0};
+        int fds[FD_PASS_MAX], fd_count;
+        fill(type, &in);
+        ipc_encode(type, &in, &packet, fds, &fd_count);
+        for (int flips = i % 4; flips > 0; flips--)
+            packet.data[(size_t)rand() % packet.size] = (uint8_t)rand();
+        LLVMFuzzerTestOneInput(packet.data, packet.size);
+        buf_finish(&packet);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message),
         cmocka_unit_test(unknown_types),
         cmocka_unit_test(wrong_fields),
+        cmocka_unit_test(mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
