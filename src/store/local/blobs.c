@@ -28,13 +28,14 @@ struct blob *local_blob_add(struct local *local, uint64_t id)
 {
     struct blob *blob = MEM_NEW(struct blob);
     blob->id = id;
+    TAILQ_INIT(&blob->claims);
     ASSERT(RB_INSERT(blobs, &local->blobs, blob) == NULL);
     return blob;
 }
 
 static bool is_held(const struct blob *blob)
 {
-    return blob->pins > 0 || blob->dirty || blob->frozen || blob->coming != NULL;
+    return blob->pins > 0 || blob->dirty || blob->frozen || !TAILQ_EMPTY(&blob->claims);
 }
 
 static void forget(struct local *local, struct blob *blob)
@@ -72,7 +73,7 @@ void local_blob_settle(struct local *local, struct blob *blob)
 {
     if (is_held(blob))
         return;
-    if (blob->refs == 0) {
+    if (!blob->known || blob->refs == 0) {
         forget(local, blob);
         return;
     }
@@ -87,9 +88,11 @@ void local_blob_settle(struct local *local, struct blob *blob)
 struct blob *local_blob_loaded(struct local *local, uint64_t id, const struct blob_record *record)
 {
     struct blob *blob = local_blob(local, id);
-    if (blob != NULL)
+    if (blob == NULL)
+        blob = local_blob_add(local, id);
+    if (blob->known)
         return blob;
-    blob = local_blob_add(local, id);
+    blob->known = true;
     blob->place = record->place;
     blob->refs = record->refs;
     blob->next = record->refs;
@@ -183,7 +186,8 @@ static void enter_moves(struct load *load, bool ok)
     for (size_t i = 0; ok && i < moving->count; i++) {
         const struct blob_move *move = &moving->moves[i];
         struct blob *blob = local_blob(local, move->blob);
-        if (blob == NULL || blob->refs == 0 || !same_place(&blob->place, &move->from))
+        if (blob == NULL || !blob->known || blob->refs == 0 ||
+            !same_place(&blob->place, &move->from))
             continue;
         local_blob_live(local, &blob->place, false);
         blob->place = move->to;

@@ -178,10 +178,29 @@ static struct txn_blob *effect_on(struct txn *txn, struct blob *blob)
     return effect;
 }
 
+/* One submitted before counts on it and is not judged. As all wait only for earlier ones, nothing
+ * waits in a circle. */
+static bool is_behind(struct judging *judging, const struct blob *blob)
+{
+    bool behind = TAILQ_FIRST(&blob->claims)->txn != judging->txn;
+    judging->blocked = judging->blocked || behind;
+    return behind;
+}
+
+static bool creates(const struct txn *txn, const struct blob *blob)
+{
+    for (size_t i = 0; i < txn->blob_count; i++)
+        if (txn->blobs[i].blob == blob)
+            return txn->blobs[i].created;
+    return false;
+}
+
 static enum store_result new_blob(struct judging *judging, const struct store_op *op)
 {
     struct blob *blob = local_blob(judging->local, op->blob);
-    if (blob == NULL || blob->coming != judging->txn)
+    if (is_behind(judging, blob))
+        return STORE_OK;
+    if (blob->known)
         return STORE_CONFLICT; /* the id of another one */
     struct txn_blob *effect = effect_on(judging->txn, blob);
     effect->created = true;
@@ -193,7 +212,9 @@ static enum store_result count_blob(struct judging *judging, const struct store_
 {
     struct txn *txn = judging->txn;
     struct blob *blob = local_blob(judging->local, op->blob);
-    if (blob == NULL) {
+    if (is_behind(judging, blob))
+        return STORE_OK;
+    if (!blob->known && !creates(txn, blob)) {
         const struct load_item *item = brought(txn, LOAD_BLOB, SLICE_NONE, op->blob);
         if (item == NULL)
             need(judging, LOAD_BLOB, SLICE_NONE, op->blob);
@@ -201,13 +222,6 @@ static enum store_result count_blob(struct judging *judging, const struct store_
                : item->found == INDEX_CORRUPT ? STORE_CORRUPT
                : item->found == INDEX_FAILED  ? STORE_UNAVAILABLE
                                               : STORE_CONFLICT;
-    }
-    if (blob->coming != NULL && blob->coming != txn) {
-        /* Only on one submitted before: so nothing ever waits in a circle. */
-        if (blob->coming->order > txn->order)
-            return STORE_CONFLICT;
-        judging->blocked = true;
-        return STORE_OK;
     }
     struct txn_blob *effect = effect_on(txn, blob);
     if (blob->next + effect->delta <= 0)

@@ -229,6 +229,13 @@ int index_commit(struct index *index, struct checkpoint *checkpoint);
 
 /* ---- blobs.c: what is known in memory of blobs --------------------------------------------- */
 
+/* A batch that is submitted and not judged counts on a blob: those behind it wait for it. */
+struct claim {
+    TAILQ_ENTRY(claim) next;
+    struct txn *txn;
+    struct blob *blob;
+};
+
 struct blob {
     RB_ENTRY(blob) tree;
     TAILQ_ENTRY(blob) in_dirty;
@@ -238,7 +245,8 @@ struct blob {
     uint32_t refs;      /* by durable batches */
     int64_t next;       /* by submitted ones */
     uint32_t pins;      /* batches on their way that change it */
-    struct txn *coming; /* submitted, not judged yet: its batch makes it */
+    TAILQ_HEAD(, claim) claims; /* in the order of submission */
+    bool known; /* else only its claims are here: the index has not been asked */
     bool dirty, frozen; /* not in the index as it is here; being written to it */
     bool verified;      /* checksum seen to be right since open */
     bool listed;        /* on the list of clean ones */
@@ -253,7 +261,7 @@ struct blob *local_blob_add(struct local *local, uint64_t id); /* must not be th
 /* What the index says, when nobody made the blob known since. */
 struct blob *local_blob_loaded(struct local *local, uint64_t id, const struct blob_record *record);
 void local_blob_dirty(struct local *local, struct blob *blob);
-/* To be called when pins, dirty, frozen or coming may have become nothing: keeps it as clean, or
+/* To be called when pins, dirty, frozen or claims may have become nothing: keeps it as clean, or
  * forgets it when it is dead. */
 void local_blob_settle(struct local *local, struct blob *blob);
 void local_blobs_clear(struct local *local);
@@ -339,6 +347,8 @@ struct txn {
     enum store_result preset; /* not OK: what it answers whatever it says (FENCED, UNAVAILABLE) */
     enum store_result result;
     struct layer layer;     /* its effect on keys, once judged */
+    struct claim *claims; /* on blobs, until it is judged */
+    size_t claim_count;
     struct txn_blob *blobs; /* its effect on blobs */
     size_t blob_count;
     struct place *places; /* of the new blobs, in order; set by the log thread */

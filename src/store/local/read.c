@@ -183,7 +183,7 @@ static bool read_warm(struct body_read *read)
 
 static void read_body(struct body_read *read, const struct blob *blob)
 {
-    if (blob == NULL || blob->refs == 0) {
+    if (blob == NULL || !blob->known || blob->refs == 0) {
         answer_later(read, STORE_CORRUPT);
         return;
     }
@@ -227,7 +227,7 @@ void local_read(struct store *store, uint64_t blob, uint64_t offset, uint64_t si
     const struct blob *known = local_blob(local, blob);
     if (local->state != LOCAL_SERVING && local->state != LOCAL_CLOSING) {
         answer_later(read, STORE_UNAVAILABLE);
-    } else if (known != NULL) {
+    } else if (known != NULL && known->known) {
         read_body(read, known);
     } else {
         struct load *load = load_create(local, on_loaded, read);

@@ -71,6 +71,7 @@ static void apply_blob(struct replay *replay, const struct store_op *op)
     struct blob *blob = local_blob(replay->local, op->blob);
     if (blob == NULL)
         blob = local_blob_add(replay->local, op->blob);
+    blob->known = true;
     blob->place = (struct place){.raw_size = (uint32_t)op->size};
     for (size_t i = 0; i < replay->body_count; i++)
         if (replay->bodies[i].blob == op->blob)

@@ -94,28 +94,47 @@ static enum store_result refuse(struct local *local, const struct txn *txn)
     return STORE_OK;
 }
 
-/* From here on a batch of another partition may count on them. */
-static void announce_blobs(struct local *local, struct txn *txn)
+static struct blob *blob_of(struct local *local, uint64_t id)
 {
-    for (size_t i = 0; i < txn->batch->blob_count; i++) {
-        uint64_t id = txn->batch->blobs[i].blob;
-        if (local_blob(local, id) == NULL)
-            local_blob_add(local, id)->coming = txn;
+    struct blob *blob = local_blob(local, id);
+    return blob != NULL ? blob : local_blob_add(local, id);
+}
+
+/* Blobs are shared by partitions: what a batch does to them comes before what those submitted later
+ * do, also in other partitions. */
+static void claim_blobs(struct local *local, struct txn *txn)
+{
+    struct store_ops ops = store_batch_ops(txn->batch);
+    struct store_op op;
+    while (store_ops_next(&ops, &op))
+        txn->claim_count += op.blob != 0;
+    if (txn->claim_count == 0)
+        return;
+    txn->claims = mem_array(txn->claim_count, sizeof(*txn->claims));
+    struct claim *claim = txn->claims;
+    ops = store_batch_ops(txn->batch);
+    while (store_ops_next(&ops, &op)) {
+        if (op.blob == 0)
+            continue;
+        *claim = (struct claim){.txn = txn, .blob = blob_of(local, op.blob)};
+        TAILQ_INSERT_TAIL(&claim->blob->claims, claim, next);
+        claim++;
     }
 }
 
-/* They came, or they will not. */
-static void announced(struct local *local, struct txn *txn)
+/* It has been judged, or will not be. */
+static void release_claims(struct local *local, struct txn *txn)
 {
-    for (size_t i = 0; i < txn->batch->blob_count; i++) {
-        struct blob *blob = local_blob(local, txn->batch->blobs[i].blob);
-        if (blob == NULL || blob->coming != txn)
-            continue;
-        blob->coming = NULL;
+    for (size_t i = 0; i < txn->claim_count; i++) {
+        struct blob *blob = txn->claims[i].blob;
+        TAILQ_REMOVE(&blob->claims, &txn->claims[i], next);
         local_blob_settle(local, blob);
     }
-    if (txn->batch->blob_count > 0 && !TAILQ_EMPTY(&local->blocked))
+    if (txn->claim_count > 0 && !TAILQ_EMPTY(&local->blocked))
         local_unblock(local);
+    free(txn->claims);
+    txn->claims = NULL;
+    txn->claim_count = 0;
 }
 
 void local_submit(struct store *store, struct store_batch *batch, store_done *done, void *arg)
@@ -133,7 +152,7 @@ void local_submit(struct store *store, struct store_batch *batch, store_done *do
     layer_init(&txn->layer);
     txn->preset = refuse(local, txn);
     if (txn->preset == STORE_OK)
-        announce_blobs(local, txn);
+        claim_blobs(local, txn);
     if (txn->preset == STORE_NOSPACE)
         supply_look(local);
     local->in_flight_bytes += txn->bytes;
@@ -150,6 +169,7 @@ static void accept(struct local *local, struct txn *txn)
     for (size_t i = 0; i < txn->blob_count; i++) {
         struct blob *blob = txn->blobs[i].blob;
         blob->pins++;
+        blob->known = true;
         blob->next += txn->blobs[i].delta;
     }
     TAILQ_REMOVE(&partition->waiting, txn, in_partition);
@@ -160,7 +180,7 @@ static void accept(struct local *local, struct txn *txn)
         txn->places = mem_array(txn->batch->blob_count, sizeof(*txn->places));
     local->judged_operations += txn->batch->operations;
     local->judged_bytes += txn->batch->bytes;
-    announced(local, txn);
+    release_claims(local, txn);
     log_submit(local, txn);
 }
 
@@ -174,7 +194,7 @@ static bool has_room(struct local *local)
 static void fail(struct partition *partition, struct txn *txn)
 {
     partition->failing = true;
-    announced(partition->local, txn);
+    release_claims(partition->local, txn);
     if (TAILQ_EMPTY(&partition->in_flight))
         settle_soon(partition);
 }
@@ -260,7 +280,7 @@ static void answer_failed(struct partition *partition)
     TAILQ_REMOVE(&all, txn, in_partition);
     struct txn *behind;
     TAILQ_FOREACH (behind, &all, in_partition)
-        announced(partition->local, behind);
+        release_claims(partition->local, behind);
     txn_answer(txn, txn->result);
     while ((txn = TAILQ_FIRST(&all)) != NULL) {
         TAILQ_REMOVE(&all, txn, in_partition);
@@ -352,7 +372,7 @@ static void take(struct partition *partition, enum store_result first, enum stor
         txn->result = TAILQ_EMPTY(&partition->in_flight) ? first : rest;
     }
     TAILQ_FOREACH (txn, &partition->waiting, in_partition) {
-        announced(partition->local, txn);
+        release_claims(partition->local, txn);
         partition->busy++; /* it must be there for the answer */
         if (txn->lsn == 0)
             txn->result = txn->preset == STORE_FENCED ? STORE_FENCED : rest;
