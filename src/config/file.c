@@ -44,7 +44,8 @@ static void refuse(cfg_t *cfg, const char *text)
         error_set(reading_error, "%s:%d: %s", reading_path, cfg->line, text);
 }
 
-static void on_error(cfg_t *cfg, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *format,
+                                                           va_list args)
 {
     char text[160], line[230];
     vsnprintf(text, sizeof(text), format, args);

@@ -82,7 +82,7 @@ void ipc_encode(enum ipc_type type, const union ipc_message *message, struct buf
 #undef F
     case IPC_TYPE_NONE:
     case IPC_TYPE_COUNT:
-        ASSERT(!"a type of the table");
+        ASSERT(type != IPC_TYPE_NONE && type != IPC_TYPE_COUNT);
     }
     *fd_count = w.fd_count;
 }

@@ -35,6 +35,7 @@ static int session; /* the clear end */
 static uint8_t exporter[32];
 static char version[17], sni[100], reason[200];
 static SSL *client;
+static char host[] = "mail.example.org";
 static int client_fd;
 
 static void on_established(struct pump *pump, void *arg, const struct tls_facts *facts, int clear)
@@ -77,7 +78,7 @@ static int setup(void **state)
     client_fd = pair[1];
     client = SSL_new(client_context);
     SSL_set_fd(client, client_fd);
-    SSL_set_tlsext_host_name(client, "mail.example.org");
+    SSL_set_tlsext_host_name(client, host);
     assert_non_null(pump_create(&owner, NULL, server, pair[0], 30));
     return 0;
 }
