@@ -67,6 +67,13 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
     errno = keep;
 }
 
+/* Characters beyond ASCII that a terminal obeys or a reader of lines takes for an end: C1 controls,
+ * line and paragraph separators, and those that turn the direction of writing. */
+static bool is_harmful(uint32_t c)
+{
+    return (c >= 0x80 && c <= 0x9f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 struct log_text log_value(struct slice s)
 {
     struct log_text out;
@@ -76,9 +83,11 @@ struct log_text log_value(struct slice s)
     if (quote)
         out.text[used++] = '"';
     for (size_t i = 0; i < s.size;) {
-        size_t length = utf8_length(slice_sub(s, i, s.size));
-        bool plain = length > 1 || (length == 1 && s.data[i] > 0x1f && s.data[i] != 0x7f &&
-                                    s.data[i] != '"' && s.data[i] != '\\');
+        uint32_t c = 0;
+        size_t length = utf8_decode(slice_sub(s, i, s.size), &c);
+        bool plain = (length > 1 && !is_harmful(c)) ||
+                     (length == 1 && s.data[i] > 0x1f && s.data[i] != 0x7f && s.data[i] != '"' &&
+                      s.data[i] != '\\');
         size_t need = plain ? length : 4;
         if (used + need > room) {
             memcpy(out.text + used, "...", 3);
