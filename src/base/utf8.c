@@ -50,6 +50,14 @@ size_t utf8_encode(uint32_t c, uint8_t out[4])
 bool utf8_valid(struct slice s)
 {
     for (size_t i = 0; i < s.size;) {
+        uint64_t eight; /* most text is ASCII */
+        if (s.size - i >= sizeof(eight)) {
+            memcpy(&eight, s.data + i, sizeof(eight));
+            if ((eight & 0x8080808080808080) == 0) {
+                i += sizeof(eight);
+                continue;
+            }
+        }
         size_t length = utf8_length(slice_sub(s, i, s.size));
         if (length == 0)
             return false;

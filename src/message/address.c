@@ -164,7 +164,7 @@ static void read_token(struct reader *reader, bool spaced)
         return;
     }
     default:
-        text = lexer_word(lexer, "\"@[(),;:<>");
+        text = lexer_word(lexer, LEXER_ADDRESS);
         if (text.size > 0)
             add_token(reader, TOKEN_WORD, text, spaced);
         else

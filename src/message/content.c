@@ -25,7 +25,7 @@ struct parameters {
 static struct slice read_bare_value(struct lexer *lexer)
 {
     const uint8_t *from = lexer->at;
-    struct slice word = lexer_word(lexer, ";");
+    struct slice word = lexer_word(lexer, LEXER_VALUE);
     const uint8_t *end = lexer->at;
     while (end < lexer->end && *end != ';' && *end != '\n')
         end++;
@@ -66,7 +66,7 @@ static void read_parameters(struct lexer *lexer, struct parameters *parameters)
 {
     while (!lexer_at_end(lexer)) {
         lexer_skip(lexer, NULL);
-        struct slice name = lexer_word(lexer, ";=\"(");
+        struct slice name = lexer_word(lexer, LEXER_NAME);
         lexer_skip(lexer, NULL);
         if (lexer_at_end(lexer))
             break;
@@ -177,13 +177,13 @@ bool content_type_parse(struct slice value, struct arena *arena, struct summary_
 {
     struct lexer lexer = lexer_make(value, arena);
     lexer_skip(&lexer, NULL);
-    struct slice type = lexer_word(&lexer, "/;=\"(");
+    struct slice type = lexer_word(&lexer, LEXER_TYPE);
     lexer_skip(&lexer, NULL);
     if (type.size == 0 || lexer_at_end(&lexer) || *lexer.at != '/')
         return false;
     lexer.at++;
     lexer_skip(&lexer, NULL);
-    struct slice subtype = lexer_word(&lexer, "/;=\"(");
+    struct slice subtype = lexer_word(&lexer, LEXER_TYPE);
     if (subtype.size == 0)
         return false;
     part->type = type;
@@ -196,7 +196,7 @@ void content_disposition_parse(struct slice value, struct arena *arena, struct s
 {
     struct lexer lexer = lexer_make(value, arena);
     lexer_skip(&lexer, NULL);
-    struct slice word = lexer_word(&lexer, ";=\"(");
+    struct slice word = lexer_word(&lexer, LEXER_NAME);
     if (word.size == 0)
         return;
     /* "filename=x" alone: the word was a parameter. RFC 2183 2.8: unknown ones are attachments. */
@@ -215,7 +215,7 @@ void content_language_parse(struct slice value, struct arena *arena, struct summ
     struct lexer lexer = lexer_make(value, arena);
     while (!lexer_at_end(&lexer) && count < CONTENT_LANGUAGES_MAX) {
         lexer_skip(&lexer, NULL);
-        struct slice word = lexer_word(&lexer, ",;(");
+        struct slice word = lexer_word(&lexer, LEXER_LIST);
         if (word.size > 0)
             list[count++] = word;
         else if (!lexer_at_end(&lexer))
@@ -235,7 +235,7 @@ void content_encoding_parse(struct slice value, struct arena *arena, struct summ
     lexer_skip(&lexer, NULL);
     if (!lexer_at_end(&lexer) && *lexer.at == '"')
         lexer.at++;
-    struct slice word = lexer_word(&lexer, ";,\"(");
+    struct slice word = lexer_word(&lexer, LEXER_LIST);
     if (word.size > 0)
         part->encoding = word;
 }

@@ -149,7 +149,7 @@ bool date_parse(struct slice value, int64_t *seconds)
     struct lexer lexer = lexer_make(value, NULL);
     for (int words = 0; words < WORDS_MAX && !lexer_at_end(&lexer); words++) {
         lexer_skip(&lexer, NULL);
-        struct slice word = lexer_word(&lexer, ",(");
+        struct slice word = lexer_word(&lexer, LEXER_DATE);
         if (word.size > 0)
             read_word(word, &date);
         else if (!lexer_at_end(&lexer))

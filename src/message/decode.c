@@ -122,7 +122,10 @@ static bool convert(UConverter *from, struct slice bytes, struct buf *out)
 bool decode_charset(struct slice charset, struct slice bytes, struct buf *out)
 {
     if (is_utf8(charset)) {
-        copy_utf8(bytes, out);
+        if (utf8_valid(bytes))
+            buf_add_slice(out, bytes);
+        else
+            copy_utf8(bytes, out);
         return true;
     }
     if (is_ascii(charset)) {
@@ -242,14 +245,15 @@ void decode_quoted_printable(struct slice text, struct buf *out)
     }
 }
 
-void decode_transfer(struct slice encoding, struct slice body, struct buf *out)
+bool decode_transfer(struct slice encoding, struct slice body, struct buf *out)
 {
     if (slice_equal_nocase_str(encoding, "base64"))
         decode_base64(body, out);
     else if (slice_equal_nocase_str(encoding, "quoted-printable"))
         decode_quoted_printable(body, out);
     else
-        buf_add_slice(out, body);
+        return false;
+    return true;
 }
 
 /* ---- RFC 2047 ------------------------------------------------------------------------------ */

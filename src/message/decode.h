@@ -23,8 +23,9 @@ void decode_unlabelled(struct slice bytes, struct buf *out);
 
 void decode_base64(struct slice text, struct buf *out);           /* skips what is no base64 */
 void decode_quoted_printable(struct slice text, struct buf *out); /* keeps what is none */
-/* By the name of a Content-Transfer-Encoding; unknown ones are copied. */
-void decode_transfer(struct slice encoding, struct slice body, struct buf *out);
+/* By the name of a Content-Transfer-Encoding. False, and nothing appended, when the body stands for
+ * itself: 7bit, 8bit, binary, and all that nobody knows. */
+bool decode_transfer(struct slice encoding, struct slice body, struct buf *out);
 
 /* An unstructured header text with encoded words, unfolded. */
 void decode_header(struct slice text, struct buf *out);

@@ -80,11 +80,31 @@ bool lexer_quoted(struct lexer *lexer, struct slice *text)
     return false;
 }
 
-struct slice lexer_word(struct lexer *lexer, const char *stop)
+/* For each byte which of enum lexer_stop it ends; spaces end all. */
+static const uint8_t stops[256] = {
+    ['\0'] = 0xff,
+    ['\t'] = 0xff,
+    ['\n'] = 0xff,
+    ['\r'] = 0xff,
+    [' '] = 0xff,
+    ['"'] = LEXER_ADDRESS | LEXER_TYPE | LEXER_NAME | LEXER_LIST,
+    ['('] = LEXER_ADDRESS | LEXER_TYPE | LEXER_NAME | LEXER_LIST | LEXER_DATE,
+    [')'] = LEXER_ADDRESS,
+    [','] = LEXER_ADDRESS | LEXER_LIST | LEXER_DATE,
+    ['/'] = LEXER_TYPE,
+    [':'] = LEXER_ADDRESS,
+    [';'] = LEXER_ADDRESS | LEXER_TYPE | LEXER_NAME | LEXER_VALUE | LEXER_LIST,
+    ['<'] = LEXER_ADDRESS,
+    ['='] = LEXER_TYPE | LEXER_NAME,
+    ['>'] = LEXER_ADDRESS,
+    ['@'] = LEXER_ADDRESS,
+    ['['] = LEXER_ADDRESS,
+};
+
+struct slice lexer_word(struct lexer *lexer, enum lexer_stop stop)
 {
     const uint8_t *from = lexer->at;
-    while (lexer->at < lexer->end && !lexer_is_space(*lexer->at) &&
-           strchr(stop, *lexer->at) == NULL)
+    while (lexer->at < lexer->end && (stops[*lexer->at] & stop) == 0)
         lexer->at++;
     return slice_make(from, (size_t)(lexer->at - from));
 }

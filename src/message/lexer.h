@@ -38,8 +38,16 @@ bool lexer_skip(struct lexer *lexer, struct slice *comment);
  * over and the result is false when nothing closes it. */
 bool lexer_quoted(struct lexer *lexer, struct slice *text);
 
-/* Bytes up to a space or one of `stop` (or the end). */
-struct slice lexer_word(struct lexer *lexer, const char *stop);
+/* What ends a word, beside a space and the end. */
+enum lexer_stop {
+    LEXER_ADDRESS = 1, /* " @ [ ( ) , ; : < > */
+    LEXER_TYPE = 2,    /* / ; = " ( */
+    LEXER_NAME = 4,    /* ; = " ( */
+    LEXER_VALUE = 8,   /* ; */
+    LEXER_LIST = 16,   /* , ; " ( */
+    LEXER_DATE = 32,   /* , ( */
+};
+struct slice lexer_word(struct lexer *lexer, enum lexer_stop stop);
 
 /*
  * A text for a summary: trimmed, unfolded (RFC 5322 2.2.3), without CR, LF, NUL, at most

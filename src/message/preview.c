@@ -10,7 +10,7 @@
 #include "message/content.h"
 #include "message/decode.h"
 
-static const size_t pieces[] = {2 * 1024, 48 * 1024};
+static const size_t pieces[] = {1024, 8 * 1024, 48 * 1024};
 
 struct writer {
     uint8_t text[PREVIEW_CHARACTERS * 4];
@@ -50,15 +50,20 @@ static void put(struct writer *writer, uint32_t c)
     }
 }
 
+/* Puts the character at text.data[i]; returns its size. */
+static inline size_t put_character(struct writer *writer, struct slice text, size_t i)
+{
+    uint32_t c = text.data[i];
+    size_t length = c < 0x80 ? 1 : utf8_decode(slice_sub(text, i, 4), &c);
+    if (length > 0)
+        put(writer, c);
+    return length > 0 ? length : 1;
+}
+
 static void put_text(struct writer *writer, struct slice text)
 {
-    for (size_t i = 0; i < text.size && !is_full(writer);) {
-        uint32_t c;
-        size_t length = utf8_decode(slice_sub(text, i, 4), &c);
-        if (length > 0)
-            put(writer, c);
-        i += length > 0 ? length : 1;
-    }
+    for (size_t i = 0; i < text.size && !is_full(writer);)
+        i += put_character(writer, text, i);
 }
 
 /* ---- HTML ---------------------------------------------------------------------------------- */
@@ -166,18 +171,12 @@ static size_t skip_tag(struct writer *writer, struct slice s)
 static void put_html(struct writer *writer, struct slice text)
 {
     for (size_t i = 0; i < text.size && !is_full(writer);) {
-        struct slice rest = slice_sub(text, i, text.size);
-        uint32_t c;
-        size_t length = utf8_decode(slice_sub(rest, 0, 4), &c);
-        if (rest.data[0] == '<') {
-            i += skip_tag(writer, rest);
-        } else if (rest.data[0] == '&') {
-            i += put_entity(writer, rest);
-        } else {
-            if (length > 0)
-                put(writer, c);
-            i += length > 0 ? length : 1;
-        }
+        if (text.data[i] == '<')
+            i += skip_tag(writer, slice_sub(text, i, text.size));
+        else if (text.data[i] == '&')
+            i += put_entity(writer, slice_sub(text, i, text.size));
+        else
+            i += put_character(writer, text, i);
     }
 }
 
@@ -202,9 +201,11 @@ static void read_piece(struct slice body, const struct summary_part *part, bool 
     struct buf transfer = {0};
     struct buf text = {0};
     struct slice charset = content_parameter(part->parameters, part->parameter_count, "charset");
-    decode_transfer(part->encoding, body, &transfer);
-    if (charset.data == NULL || !decode_charset(charset, buf_slice(&transfer), &text))
-        decode_unlabelled(buf_slice(&transfer), &text);
+    struct slice bytes = body;
+    if (decode_transfer(part->encoding, body, &transfer))
+        bytes = buf_slice(&transfer);
+    if (charset.data == NULL || !decode_charset(charset, bytes, &text))
+        decode_unlabelled(bytes, &text);
     struct slice decoded = buf_slice(&text);
     /* The last character may have been cut in two. */
     struct slice replacement = SLICE_LITERAL("\xef\xbf\xbd");

@@ -115,9 +115,20 @@ static void transfers(void **state)
         {"end=", "end"},
         {"=\nx", "x"}};
     for (size_t i = 0; i < sizeof(printable) / sizeof(*printable); i++) {
-        decode_transfer(slice_str("Quoted-Printable"), slice_str(printable[i][0]), &out);
+        assert_true(
+            decode_transfer(slice_str("Quoted-Printable"), slice_str(printable[i][0]), &out));
         expect(&out, printable[i][1]);
     }
+}
+
+static void other_transfers(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"7BIT", "8bit", "binary", "x-uuencode", ""};
+    struct buf out = {0};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        assert_false(decode_transfer(slice_str(names[i]), slice_str("=41"), &out));
+    assert_int_equal(out.size, 0);
 }
 
 static void parameters(void **state)
@@ -143,9 +154,8 @@ static void parameters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(headers),
-        cmocka_unit_test(charsets),
-        cmocka_unit_test(transfers),
+        cmocka_unit_test(headers),    cmocka_unit_test(charsets),
+        cmocka_unit_test(transfers),  cmocka_unit_test(other_transfers),
         cmocka_unit_test(parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
