@@ -150,9 +150,55 @@ static void answered(void *arg, bool ok, struct slice json)
     free(asked);
 }
 
+/* ---- check: the database verified while it serves ---------------------------------------------
+ */
+
+struct check {
+    struct auth *auth;
+    uint64_t request;
+    struct buf json;
+};
+
+static void check_finding(void *arg, const struct store_finding *finding)
+{
+    struct check *check = arg;
+    if (check->json.data[check->json.size - 1] == '}')
+        buf_add_str(&check->json, ",");
+    buf_printf(&check->json,
+               "{\"severity\":%d,\"offset\":%llu,\"account\":\"\",\"file\":", finding->severity,
+               (unsigned long long)finding->offset);
+    child_json_string(&check->json, slice_str(finding->file));
+    buf_add_str(&check->json, ",\"text\":");
+    child_json_string(&check->json, slice_str(finding->text));
+    buf_add_str(&check->json, "}");
+}
+
+static void check_done(void *arg)
+{
+    struct check *check = arg;
+    buf_add_str(&check->json, "]}");
+    child_answer(check->auth->child, check->request, true, false, buf_slice(&check->json));
+    buf_finish(&check->json);
+    free(check);
+}
+
+static void check_start(struct auth *auth, uint64_t request)
+{
+    struct check *check = MEM_NEW(struct check);
+    struct store_check_options options = {.report = check_finding, .arg = check};
+    check->auth = auth;
+    check->request = request;
+    buf_add_str(&check->json, "{\"findings\":[");
+    store_check(auth->store, &options, check_done, check);
+}
+
 static bool verb(void *state, uint64_t request, struct slice name, struct slice json)
 {
     struct auth *auth = state;
+    if (slice_equal_str(name, "check")) {
+        check_start(auth, request);
+        return true;
+    }
     struct asked *asked = MEM_NEW(struct asked);
     asked->auth = auth;
     asked->request = request;
