@@ -333,7 +333,8 @@ void children_start(struct master *master)
 {
     struct process *process;
     TAILQ_FOREACH (process, &master->processes, next)
-        start(process);
+        if (master->state == MASTER_STARTING) /* until one cannot be started */
+            start(process);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------- */

@@ -201,6 +201,7 @@ void master_reload(struct master *master)
 
 void master_finish(struct master *master)
 {
+    master->finished = true;
     event_base_loopbreak(master->base);
 }
 
@@ -259,7 +260,8 @@ static void run(struct master *master)
     }
     children_create(master);
     children_start(master);
-    event_base_dispatch(master->base);
+    if (!master->finished)
+        event_base_dispatch(master->base);
     unlink("run/control.sock");
     unlink("run/lmtp.sock");
     for (size_t i = 0; i < master->listener_count; i++)

@@ -3,6 +3,7 @@ given up - as root and as an ordinary user."""
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -124,6 +125,33 @@ class Processes(unittest.TestCase):
             self.assertEqual(second.returncode, 1)
             self.assertIn("in use by another restante", second.stderr)
             self.assertTrue(server.all_ready())
+
+    def test_program_missing(self):
+        """A broken installation is said at once, and nothing stays running."""
+        with tempfile.TemporaryDirectory() as programs, tempfile.TemporaryDirectory() as data:
+            for name in ("master", "tls", "control"):
+                shutil.copy(os.path.join(BUILD, f"restante-{name}"), programs)
+            done = subprocess.run([os.path.join(programs, "restante-master"), "--data", data,
+                                   "--listen=imap=127.0.0.1:0"], capture_output=True, text=True,
+                                  timeout=PATIENCE)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("event=program_missing program=restante-reader", done.stderr)
+            self.assertNotIn("event=child_killed", done.stderr)
+
+    def test_notify(self):
+        """What systemd is told (sd_notify)."""
+        with tempfile.TemporaryDirectory() as directory, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            path = os.path.join(directory, "notify")
+            told.bind(path)
+            told.settimeout(PATIENCE)
+            with Life(env={"NOTIFY_SOCKET": path}) as server:
+                self.assertTrue(told.recv(1000).startswith(b"READY=1\n"))
+                server.process.send_signal(signal.SIGHUP)
+                self.assertTrue(told.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC="))
+                self.assertEqual(told.recv(1000), b"READY=1")
+                server.process.send_signal(signal.SIGTERM)
+                self.assertEqual(told.recv(1000), b"STOPPING=1")
 
     def test_wrong_configuration(self):
         with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
