@@ -1,0 +1,245 @@
+/*
+ * The reader as a process, in its sandbox, between a master, a worker and a control that are played
+ * here: what it answers is what the parser says in this process, whatever the character set; memory
+ * that is not sealed or not of that size is refused; nothing is left open in its sandbox.
+ *
+ * usage: test_reader PATH-OF-RESTANTE-READER
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "io/fd.h"
+#include "ipc/ipc.h"
+#include "message/parse.h"
+
+static const char *program;
+static struct event_base *base;
+static struct ipc_channel *master, *worker, *control;
+static pid_t pid;
+static int answers; /* of any kind */
+static uint64_t answered;
+static struct buf answer;
+
+/* ---- the peers ----------------------------------------------------------------------------- */
+
+static void on_ready(void *context, struct ipc_channel *channel, struct ipc_ready *message)
+{
+    answers++;
+}
+
+static void on_summary(void *context, struct ipc_channel *channel, struct ipc_summary *message)
+{
+    answers++;
+    answered = message->request;
+    buf_clear(&answer);
+    buf_add_slice(&answer, message->packed);
+}
+
+static void on_admin_reply(void *context, struct ipc_channel *channel,
+                           struct ipc_admin_reply *message)
+{
+    answers++;
+    assert_true(message->ok && !message->more);
+    buf_clear(&answer);
+    buf_add_slice(&answer, message->json);
+}
+
+static void on_closed(void *context, struct ipc_channel *channel)
+{
+    struct ipc_channel **const all[] = {&master, &worker, &control};
+    for (size_t i = 0; i < 3; i++)
+        if (*all[i] == channel)
+            ipc_close(all[i]);
+    answers++;
+}
+
+static const struct ipc_handlers handlers = {
+    .ready = on_ready,
+    .summary = on_summary,
+    .admin_reply = on_admin_reply,
+    .closed = on_closed,
+};
+
+static struct ipc_channel *add_peer(enum ipc_role role)
+{
+    int pair[2];
+    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+    ipc_send_peer(master, &(struct ipc_peer){.role = role, .channel = pair[1]});
+    close(pair[1]);
+    return ipc_open(base, pair[0], role, IPC_READER, 0, &handlers, NULL);
+}
+
+static void wait_for_answer(void)
+{
+    for (int before = answers; answers == before;)
+        event_base_loop(base, EVLOOP_ONCE);
+}
+
+static int setup(void **state)
+{
+    int pair[2];
+    base = event_base_new();
+    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+    pid = fork();
+    if (pid == 0) {
+        if (pair[1] != 3)
+            dup2(pair[1], 3);
+        else
+            fd_set_cloexec(3, false);
+        execl(program, program, (char *)NULL);
+        _exit(127);
+    }
+    close(pair[1]);
+    master = ipc_open(base, pair[0], IPC_MASTER, IPC_READER, 0, &handlers, NULL);
+    ipc_send_setup(master, &(struct ipc_setup){.role = IPC_READER,
+                                               .settings = SLICE_LITERAL("log_level=error\n")});
+    worker = add_peer(IPC_WORKER);
+    control = add_peer(IPC_CONTROL);
+    ipc_send_start(master, &(struct ipc_start){0});
+    wait_for_answer();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    int status = -1;
+    ipc_send_drain(master, &(struct ipc_drain){0});
+    while (master != NULL)
+        wait_for_answer();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ipc_close(&worker);
+    ipc_close(&control);
+    buf_finish(&answer);
+    event_base_free(base);
+    return 0;
+}
+
+/* ---- tests --------------------------------------------------------------------------------- */
+
+static int memory(struct slice bytes)
+{
+    int fd = fd_memory_create("test");
+    assert_true(fd >= 0 && fd_memory_write(fd, bytes.data, bytes.size));
+    return fd;
+}
+
+static void ask(int fd, uint64_t size, uint64_t request)
+{
+    ipc_send_summarize(worker,
+                       &(struct ipc_summarize){.request = request, .size = size, .message = fd});
+    wait_for_answer();
+    assert_int_equal(answered, request);
+}
+
+static void expect_as_here(struct slice message)
+{
+    struct arena arena = {0};
+    struct summary summary;
+    struct buf packed = {0};
+    int fd = memory(message);
+    assert_true(fd_memory_seal(fd));
+    ask(fd, message.size, 77 + message.size);
+    close(fd);
+    parse_message(message, &arena, &summary);
+    summary_encode(&summary, &packed);
+    assert_true(packed.size > 0);
+    assert_true(slice_equal(buf_slice(&packed), buf_slice(&answer)));
+    buf_finish(&packed);
+    arena_finish(&arena);
+}
+
+static void summarizes(void **state)
+{
+    static const char *const charsets[] = {
+        "utf-8",       "koi8-r",      "shift_jis",  "euc-jp",       "iso-2022-jp", "iso-2022-kr",
+        "euc-kr",      "big5",        "gb2312",     "gb18030",      "hz-gb-2312",  "utf-7",
+        "utf-16",      "tis-620",     "iso-8859-8", "windows-1256", "macintosh",   "ibm850",
+        "iso-8859-15", "iso-2022-cn", "viscii",     "koi8-u",       "nobody-knows"};
+    expect_as_here(SLICE_LITERAL(""));
+    expect_as_here(SLICE_LITERAL("Subject: a\r\n\r\nb\r\n"));
+    for (size_t i = 0; i < sizeof(charsets) / sizeof(*charsets); i++) {
+        struct buf message = {0};
+        buf_printf(&message,
+                   "From: a@b\r\nContent-Type: text/plain; charset=%s\r\n\r\n"
+                   "\xa4\xb3\xa4\xf3 \x1b$B$3\x1b(B ~{VPND~} +AOQ- text\r\n",
+                   charsets[i]);
+        expect_as_here(buf_slice(&message));
+        buf_finish(&message);
+    }
+    struct buf large = {0};
+    buf_add_str(&large, "Content-Type: multipart/mixed; boundary=b\r\n\r\n");
+    for (int i = 0; i < 20000; i++)
+        buf_add_str(&large, "--b\r\nContent-Type: text/html\r\n\r\n<p>x</p>\r\n");
+    expect_as_here(buf_slice(&large));
+    buf_finish(&large);
+}
+
+/* Each is answered with an empty summary, and the next one is served. */
+static void refuses(void **state)
+{
+    static const struct slice message = {(const uint8_t *)"Subject: x\r\n\r\n", 14};
+    int pipes[2];
+    int open_memory = memory(message);
+    int sealed = memory(message);
+    assert_true(fd_memory_seal(sealed));
+    assert_int_equal(pipe(pipes), 0);
+    ask(open_memory, 14, 1);
+    assert_int_equal(answer.size, 0);
+    static const uint64_t sizes[] = {13, 15, 1u << 30, UINT64_MAX, UINT64_MAX / 2};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        ask(sealed, sizes[i], 10 + i);
+        assert_int_equal(answer.size, 0);
+    }
+    ask(pipes[0], 14, 2);
+    assert_int_equal(answer.size, 0);
+    ask(sealed, 14, 3);
+    assert_true(answer.size > 0);
+    close(open_memory);
+    close(sealed);
+    close(pipes[0]);
+    close(pipes[1]);
+    expect_as_here(message);
+}
+
+static void verb(const char *name)
+{
+    ipc_send_admin_request(control, &(struct ipc_admin_request){.request = 5,
+                                                                .verb = slice_str(name),
+                                                                .json = SLICE_LITERAL("{}")});
+    wait_for_answer();
+}
+
+static void gave_up_everything(void **state)
+{
+    expect_as_here(SLICE_LITERAL("Subject: a\r\n\r\nb\r\n"));
+    verb("status");
+    assert_non_null(memmem(answer.data, answer.size, "\"messages\":1,", 13));
+    bool fenced = memmem(answer.data, answer.size, "\"sandbox_missing\":\"\"", 20) != NULL;
+    verb("sandbox-probe");
+    if (!fenced)
+        skip();
+    assert_true(slice_equal_str(buf_slice(&answer), "{\"open\":\"\"}"));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(summarizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(gave_up_everything, setup, teardown),
+    };
+    program = argv[1];
+    return argc == 2 ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
+}
