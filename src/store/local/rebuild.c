@@ -347,14 +347,31 @@ static bool replay_journal(struct rebuild *rebuild, uint64_t segments, struct er
 static uint64_t segments_begin(struct rebuild *rebuild)
 {
     struct segment *segment;
-    RB_FOREACH (segment, segments, &rebuild->local->segments) {
-        struct frame frame;
-        struct frame_segment info;
-        if (scan_segment(segment, rebuild->local->volume.uuid, &frame, &info) &&
-            info.kind == SEGMENT_LOG)
+    struct frame frame;
+    struct frame_segment info;
+    RB_FOREACH (segment, segments, &rebuild->local->segments)
+        if (segment->kind == SEGMENT_LOG &&
+            scan_segment(segment, rebuild->local->volume.uuid, &frame, &info))
             return frame.lsn;
-    }
     return 0;
+}
+
+/*
+ * The segment that has the next batch. Not simply the oldest: one that it continued may be gone,
+ * and then nothing says any more where an older one ends and what behind that is dead.
+ */
+static uint64_t goes_on_at(struct rebuild *rebuild)
+{
+    struct segment *segment;
+    struct frame frame;
+    struct frame_segment info;
+    uint64_t generation = 0;
+    RB_FOREACH (segment, segments, &rebuild->local->segments)
+        if (segment->kind == SEGMENT_LOG &&
+            scan_segment(segment, rebuild->local->volume.uuid, &frame, &info) &&
+            frame.lsn <= rebuild->lsn)
+            generation = segment->generation;
+    return generation;
 }
 
 static bool count_live(struct rebuild *rebuild, struct error *error)
@@ -393,7 +410,7 @@ static bool run(struct rebuild *rebuild, struct error *error)
         return false;
     if (!commit(rebuild, error) || !begin(rebuild, error) || !count_live(rebuild, error))
         return false;
-    struct position position = {.lsn = rebuild->lsn};
+    struct position position = {.lsn = rebuild->lsn, .generation = goes_on_at(rebuild)};
     return lmdb(index_put_position(&rebuild->local->index, rebuild->txn, &position), error) &&
            commit(rebuild, error);
 }
