@@ -33,7 +33,7 @@ struct rebuild {
     struct located *places; /* by blob, one each */
     size_t place_count, place_room;
     uint64_t lsn;
-    uint64_t misfits; /* operations that did not hold, bodies that are nowhere */
+    uint64_t misfits; /* operations that did not hold */
     bool proven;
 };
 
@@ -389,10 +389,8 @@ static bool count_live(struct rebuild *rebuild, struct error *error)
         if (!index_check_blob(key, stored, &record))
             continue;
         segment = local_segment(local, record.place.segment);
-        if (segment != NULL)
+        if (segment != NULL) /* else its end stands in the log that comes, or it is lost */
             segment->live += record.place.size;
-        else
-            rebuild->misfits++;
     }
     mdb_cursor_close(cursor);
     RB_FOREACH (segment, segments, &local->segments)
