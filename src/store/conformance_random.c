@@ -18,8 +18,9 @@ struct model {
     } values[PARTITIONS][KEYS];
     struct {
         uint64_t id;
-        unsigned references;
+        unsigned held[PARTITIONS]; /* references */
         uint32_t seed, size;
+        bool shared, dropped; /* in this round, see count_blob() */
     } blobs[BLOBS];
     unsigned blob_count;
 };
@@ -82,28 +83,60 @@ static void random_del_range(struct store_batch *batch, struct model *model, uns
         model->values[p][k].there = false;
 }
 
-static bool random_blob(struct store_batch *batch, struct model *model)
+static unsigned references(const struct model *model, unsigned b)
 {
-    unsigned b = dice(BLOBS);
-    if (b >= model->blob_count) {
-        if (model->blob_count == BLOBS)
+    unsigned sum = 0;
+    for (unsigned p = 0; p < PARTITIONS; p++)
+        sum += model->blobs[b].held[p];
+    return sum;
+}
+
+static void new_blob(struct store_batch *batch, struct model *model, unsigned p, unsigned b)
+{
+    memset(&model->blobs[b], 0, sizeof(model->blobs[b]));
+    model->blobs[b].id = store_blob_new(lab.store);
+    model->blobs[b].seed = dice(1000000);
+    model->blobs[b].size = dice(3) == 0 ? dice(70000) : dice(3000);
+    model->blobs[b].held[p] = 1;
+    model->blobs[b].shared = true;
+    lab_blob(batch, model->blobs[b].id, model->blobs[b].seed, model->blobs[b].size, NULL);
+}
+
+/*
+ * Order is promised within a partition only. So a partition drops its own references alone, and
+ * within a round a blob is either taken by others or dropped, never both.
+ */
+static bool count_blob(struct store_batch *batch, struct model *model, unsigned p, unsigned b)
+{
+    bool up = dice(5) < 2, dead = references(model, b) == 0;
+    if (dead && (model->blobs[b].shared || model->blobs[b].dropped))
+        return true; /* it died in this round: for others it may not be dead yet */
+    if (!dead && up && model->blobs[b].held[p] == 0) {
+        if (model->blobs[b].dropped)
             return true;
-        b = model->blob_count++;
-        model->blobs[b].id = store_blob_new(lab.store);
-        model->blobs[b].seed = dice(1000000);
-        model->blobs[b].size = dice(3) == 0 ? dice(70000) : dice(3000);
-        model->blobs[b].references = 1;
-        lab_blob(batch, model->blobs[b].id, model->blobs[b].seed, model->blobs[b].size, NULL);
-        return true;
+        model->blobs[b].shared = true;
     }
-    bool up = dice(5) < 2;
+    if (!dead && !up) {
+        if (model->blobs[b].shared || model->blobs[b].held[p] == 0)
+            return true;
+        model->blobs[b].dropped = true;
+    }
     if (up)
         store_batch_addref(batch, model->blobs[b].id);
     else
         store_batch_unref(batch, model->blobs[b].id);
-    if (model->blobs[b].references == 0)
-        return false;
-    model->blobs[b].references += up ? 1 : -1u;
+    if (!dead)
+        model->blobs[b].held[p] += up ? 1 : -1u;
+    return !dead;
+}
+
+static bool random_blob(struct store_batch *batch, struct model *model, unsigned p)
+{
+    unsigned b = dice(BLOBS);
+    if (b < model->blob_count)
+        return count_blob(batch, model, p, b);
+    if (model->blob_count < BLOBS)
+        new_blob(batch, model, p, model->blob_count++);
     return true;
 }
 
@@ -140,7 +173,7 @@ static bool random_operation(struct store_batch *batch, struct model *model, uns
     case 6:
     case 7:
     case 8:
-        return random_blob(batch, model);
+        return random_blob(batch, model, p);
     default:
         random_put(batch, model, p, k);
         return true;
@@ -161,9 +194,13 @@ static bool random_batch(struct store_batch *batch, struct model *model, struct 
         return true;
     }
     /* The ids of a failed batch are used up: there never is such a blob. */
-    for (unsigned b = model->blob_count; b < blobs; b++) {
-        model->blobs[b] = spare->blobs[b];
-        model->blobs[b].references = 0;
+    for (unsigned b = 0; b < blobs; b++) {
+        if (b >= model->blob_count) {
+            model->blobs[b] = spare->blobs[b];
+            memset(model->blobs[b].held, 0, sizeof(model->blobs[b].held));
+        }
+        model->blobs[b].shared = spare->blobs[b].shared;
+        model->blobs[b].dropped = spare->blobs[b].dropped;
     }
     model->blob_count = blobs;
     return false;
@@ -174,6 +211,8 @@ static void round_of_batches(struct model *model, struct model *spare)
     struct answer answers[ROUND];
     enum store_result wanted[ROUND];
     bool failing[PARTITIONS] = {false};
+    for (unsigned b = 0; b < BLOBS; b++)
+        model->blobs[b].shared = model->blobs[b].dropped = false;
     for (unsigned i = 0; i < ROUND; i++) {
         unsigned p = dice(PARTITIONS);
         struct store_batch *batch = lab_batch(p);
@@ -222,7 +261,7 @@ static void compare(const struct model *model)
     for (unsigned p = 0; p < PARTITIONS; p++)
         compare_partition(model, p);
     for (unsigned b = 0; b < model->blob_count; b++)
-        if (model->blobs[b].references > 0)
+        if (references(model, b) > 0)
             lab_expect_blob(&lab, model->blobs[b].id, model->blobs[b].seed, model->blobs[b].size);
 }
 
@@ -231,7 +270,7 @@ static void forget_dead_blobs(struct model *model)
 {
     unsigned kept = 0;
     for (unsigned b = 0; b < model->blob_count; b++)
-        if (model->blobs[b].references > 0 || dice(4) != 0)
+        if (references(model, b) > 0 || dice(4) != 0)
             model->blobs[kept++] = model->blobs[b];
     model->blob_count = kept;
 }
