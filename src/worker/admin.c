@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "worker/worker_priv.h"
 
+enum { STATUS_SESSIONS = 200 }; /* shown by status; session-list shows all */
+
 void admin_status(void *state, struct buf *json)
 {
     struct worker *worker = state;
@@ -40,7 +42,8 @@ void admin_status(void *state, struct buf *json)
         buf_add_str(json, "}");
         comma = ",";
     }
-    buf_add_str(json, "]");
+    buf_add_str(json, "],\"clients\":");
+    sessions_list(worker, STATUS_SESSIONS, json);
 }
 
 /* ---- check --------------------------------------------------------------------------------- */
@@ -122,9 +125,9 @@ static void begin_check(struct worker *worker, uint64_t request)
 bool admin_verb(void *state, uint64_t request, struct slice verb, struct slice json)
 {
     struct worker *worker = state;
-    if (slice_equal_str(verb, "sessions")) {
+    if (slice_equal_str(verb, "session-list")) {
         struct buf list = {0};
-        sessions_list(worker, &list);
+        sessions_list(worker, SIZE_MAX, &list);
         child_answer(worker->child, request, true, false, buf_slice(&list));
         buf_finish(&list);
         return true;

@@ -139,7 +139,7 @@ void sessions_status(struct worker *worker, struct buf *json)
                worker->session_count - pop3, pop3);
 }
 
-void sessions_list(struct worker *worker, struct buf *json)
+void sessions_list(struct worker *worker, size_t most, struct buf *json)
 {
     struct session *session;
     const char *comma = "";

@@ -103,8 +103,8 @@ void sessions_begin(struct worker *worker, const struct session_facts *facts,
 void sessions_end_account(struct worker *worker, struct id account, const char *text);
 void sessions_end_all(struct worker *worker);
 void sessions_status(struct worker *worker, struct buf *json);
-/* A JSON array of all: who, from where, how long, doing and waiting for what. */
-void sessions_list(struct worker *worker, struct buf *json);
+/* A JSON array: who, from where, how long, doing and waiting for what. */
+void sessions_list(struct worker *worker, size_t most, struct buf *json);
 
 /* ---- deliver.c ----------------------------------------------------------------------------- */
 
