@@ -44,6 +44,10 @@ struct pop3 {
     struct mailbox_account *account;
     struct mailbox_view *view;
 
+    /* For the log line of its end. */
+    char id[24], name[321], client[65];
+    uint64_t bytes_in, bytes_out, commands, begun_us;
+
     struct pop3_message *messages;
     uint32_t count, room;
     uint32_t loading; /* sequence number of the next to load */

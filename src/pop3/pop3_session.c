@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <event2/buffer.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/counter.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/fd.h"
 #include "pop3/pop3_priv.h"
@@ -53,6 +55,11 @@ enum pop3_step pop3_trouble(struct pop3 *s, enum mailbox_result result)
 void pop3_end(struct pop3 *s, const char *reason)
 {
     const struct session_host *host = s->host;
+    log_info("session_end",
+             "protocol=pop3 account=%s rip=%s id=%s reason=%s in=%" PRIu64 " out=%" PRIu64
+             " commands=%" PRIu64 " seconds=%.3f",
+             log_value(slice_str(s->name)).text, s->client, s->id, reason, s->bytes_in,
+             s->bytes_out, s->commands, (double)(clock_monotonic_us() - s->begun_us) / 1e6);
     maildrop_close(s);
     event_del(&s->readable);
     event_del(&s->timer);
@@ -116,6 +123,7 @@ static bool flush(struct pop3 *s)
         int sent = evbuffer_write(s->output, s->fd);
         if (sent > 0) {
             s->taken_us = clock_monotonic_us();
+            s->bytes_out += (uint64_t)sent;
         } else if (errno == EAGAIN) {
             if (s->writable == NULL) {
                 s->writable = event_new(s->host->base, s->fd, EV_WRITE, on_writable, s);
@@ -185,6 +193,7 @@ static bool run_one(struct pop3 *s)
     }
     s->heard_us = clock_monotonic_us();
     counter_add(COUNTER_commands, 1);
+    s->commands++;
     s->step =
         too_long ? pop3_bad(s, "-ERR Line too long") : pop3_command(s, slice_make(line, size));
     return true;
@@ -258,6 +267,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     if (size == 0) {
         s->eof = true;
     }
+    s->bytes_in += (uint64_t)size;
     evbuffer_add(s->input, bytes, (size_t)size);
     pop3_run(s);
 }
@@ -275,7 +285,11 @@ static void *create(const struct session_host *host, const struct session_start 
     s->output = evbuffer_new();
     ASSERT(s->input != NULL && s->output != NULL);
     evbuffer_add(s->input, start->readahead.data, start->readahead.size);
-    s->heard_us = s->taken_us = clock_monotonic_us();
+    s->heard_us = s->taken_us = s->begun_us = clock_monotonic_us();
+    s->bytes_in = start->readahead.size;
+    memcpy(s->id, start->id, sizeof(s->id));
+    snprintf(s->name, sizeof(s->name), "%.*s", SLICE_PRINT(start->name));
+    snprintf(s->client, sizeof(s->client), "%.*s", SLICE_PRINT(start->client));
     event_assign(&s->readable, host->base, s->fd, EV_READ | EV_PERSIST, on_readable, s);
     event_assign(&s->timer, host->base, -1, 0, on_timer, s);
     event_assign(&s->kick, host->base, -1, 0, on_kick, s);

@@ -1,6 +1,7 @@
 /*
  * The sessions of this worker: begun from a handover, shown to the administrator, ended when they
- * say so, when their account is revoked, or when all ends.
+ * say so, when their account is revoked, or when all ends. The line that logs its end is the
+ * session's own (event=session_end): it knows what it did.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +10,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/counter.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "io/fd.h"
 #include "worker/worker_priv.h"
@@ -34,13 +34,6 @@ static int session_compare(const struct session *a, const struct session *b)
 RB_GENERATE_INTERNAL(session_tree, session, by_handle, session_compare,
                      __attribute__((unused)) static)
 
-static void log_end(const struct session *session, const char *reason)
-{
-    log_info("session_end", "protocol=%s account=%s rip=%s reason=%s seconds=%.3f id=%s",
-             session->protocol->name, log_value(slice_str(session->name)).text, session->client,
-             reason, (double)(clock_monotonic_us() - session->started_us) / 1e6, session->id);
-}
-
 static void on_ended(void *arg, void *handle, const char *reason)
 {
     struct worker *worker = arg;
@@ -50,7 +43,6 @@ static void on_ended(void *arg, void *handle, const char *reason)
         worker->ended_early = worker->creating;
         return;
     }
-    log_end(session, reason);
     RB_REMOVE(session_tree, &worker->sessions, session);
     free(session);
     worker->session_count--;
@@ -101,7 +93,6 @@ void sessions_begin(struct worker *worker, const struct session_facts *facts,
     session->handle = session->protocol->create(&worker->host, &start);
     worker->creating = false;
     if (worker->ended_early) {
-        log_end(session, "broken");
         free(session);
         return;
     }
@@ -145,6 +136,9 @@ void sessions_list(struct worker *worker, size_t most, struct buf *json)
     const char *comma = "";
     buf_add_str(json, "[");
     RB_FOREACH (session, session_tree, &worker->sessions) {
+        if (most-- == 0) {
+            break;
+        }
         char text[256] = "";
         session->protocol->describe(session->handle, text, sizeof(text));
         buf_printf(json, "%s{\"id\":\"%s\",\"protocol\":\"%s\",\"secure\":%s,\"seconds\":%" PRIu64,

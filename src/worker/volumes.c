@@ -2,6 +2,7 @@
  * The volumes this worker owns. One that cannot be opened does not keep the others from serving:
  * master hears why, its accounts are "unavailable" to everybody who asks.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -10,7 +11,8 @@
 
 enum { REPORT_S = 10, ROOM_SPARE = 64 << 20 };
 
-static void report(struct worker *worker, const struct volume *volume)
+/* To master, when it is news. */
+static void report(struct worker *worker, struct volume *volume)
 {
     struct ipc_channel *master = child_master(worker->child);
     struct ipc_volume_state message = {.volume = volume->number,
@@ -23,7 +25,10 @@ static void report(struct worker *worker, const struct volume *volume)
         message.trouble = slice_str(stats.trouble);
     }
     message.trouble = slice_sub(message.trouble, 0, 200);
-    if (master != NULL) {
+    bool changed = !volume->reported || !slice_equal_str(message.trouble, volume->said);
+    if (master != NULL && changed) {
+        volume->reported = true;
+        snprintf(volume->said, sizeof(volume->said), "%.*s", SLICE_PRINT(message.trouble));
         ipc_send_volume_state(master, &message);
     }
 }

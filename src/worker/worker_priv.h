@@ -28,6 +28,8 @@ struct volume {
     char *directory;
     struct store *store; /* NULL: could not be opened; trouble says why */
     struct error trouble;
+    bool reported;
+    char said[201]; /* the trouble that master knows of */
 };
 
 struct ticket;
@@ -45,7 +47,7 @@ struct worker {
     struct mailbox_env *env;
     SLIST_HEAD(, volume) volumes;
     const char *directories[WORKER_VOLUMES_MAX + 1];
-    struct event report; /* volume_state to master, now and then */
+    struct event report; /* looks now and then if master must hear something */
 
     struct ticket_tree tickets;
     TAILQ_HEAD(ticket_list, ticket) ticket_order; /* oldest first */
