@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <grp.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,9 @@ static enum address_result listen_tcp(struct address *address, int fd,
     bool v6 = ip->ss_family == AF_INET6;
     socklen_t size = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    /* Inherited by every connection. We write answers whole; a second small write (TLS's ticket,
+     * then the greeting) would wait 40 ms for an acknowledgement. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (v6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->all ? &off : &on, sizeof(on));
     if (bind(fd, (const struct sockaddr *)ip, size) != 0 || listen(fd, BACKLOG) != 0) {
