@@ -24,7 +24,6 @@ struct reader {
     struct lexer lexer;
     struct arena *arena;
     struct summary_addresses *addresses;
-    uint32_t room; /* of the list */
     bool in_group;
     const uint8_t *closing; /* the next ">", when it is not behind us */
     size_t count;
@@ -38,13 +37,14 @@ static void add(struct reader *reader, struct summary_address address)
     /* A group that began must be able to end: its end may go one beyond. */
     if (addresses->count >= ADDRESS_LIST_MAX + (address.mailbox.data == NULL))
         return;
-    if (addresses->count >= reader->room) {
-        uint32_t room = addresses->count < 2 ? 2 : addresses->count * 2;
-        struct summary_address *list = arena_array(reader->arena, room, sizeof(*list));
-        if (addresses->count > 0)
-            memcpy(list, addresses->list, addresses->count * sizeof(*list));
+    /* The room is the power of two that holds the count, also when several fields add to a list. */
+    uint32_t count = addresses->count;
+    if (count != 1 && (count & (count - 1)) == 0) {
+        struct summary_address *list =
+            arena_array(reader->arena, count == 0 ? 2 : count * 2, sizeof(*list));
+        if (count > 0)
+            memcpy(list, addresses->list, count * sizeof(*list));
         addresses->list = list;
-        reader->room = room;
     }
     addresses->list[addresses->count++] = address;
 }
@@ -277,7 +277,6 @@ void address_parse(struct slice value, struct arena *arena, struct summary_addre
     reader.lexer = lexer_make(value, arena);
     reader.arena = arena;
     reader.addresses = addresses;
-    reader.room = addresses->count; /* that of an earlier field is full for us */
     reader.in_group = false;
     reader.closing = NULL;
     reset(&reader);

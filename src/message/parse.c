@@ -72,7 +72,8 @@ static int match_boundary(const struct parser *parser, size_t at, bool *close)
         const struct open_part *open = &parser->open[depth];
         if (open->boundary.size == 0 || (head & open->mask) != open->head ||
             (found >= 0 && open->boundary.size < parser->open[found].boundary.size) ||
-            !slice_starts(line, open->boundary))
+            line.size < open->boundary.size ||
+            memcmp(line.data, open->boundary.data, open->boundary.size) != 0)
             continue;
         found = (int)depth;
     }

@@ -40,6 +40,7 @@ static void parse_bytes(struct fixture *f)
 {
     arena_reset(&f->arena);
     parse_message(buf_slice(&f->bytes), &f->arena, &f->summary);
+    assert_true(f->arena.used < PARSE_MEMORY_MAX + (8 << 20));
     const char *wrong = invariants_of_summary(buf_slice(&f->bytes), &f->summary);
     if (wrong == NULL)
         wrong = invariants_of_packing(&f->summary);

@@ -228,6 +228,9 @@ static void gave_up_everything(void **state)
     assert_non_null(memmem(answer.data, answer.size, "\"messages\":1,", 13));
     bool fenced = memmem(answer.data, answer.size, "\"sandbox_missing\":\"\"", 20) != NULL;
     verb("sandbox-probe");
+#ifdef RESTANTE_SANITIZED /* its profile is wider: sandbox/seccomp.c */
+    fenced = false;
+#endif
     if (!fenced)
         skip();
     assert_true(slice_equal_str(buf_slice(&answer), "{\"open\":\"\"}"));
