@@ -297,10 +297,10 @@ static void change_apply(struct change *change)
             contents_apply(effect->box->contents, effect);
     }
     for (size_t i = 0; i < change->box_count; i++) {
-        struct contents *contents = change->boxes[i].gone ? NULL : change->boxes[i].box->contents;
-        apply_box(&change->boxes[i]);
-        if (contents != NULL)
-            views_check(contents);
+        struct change_box *touched = &change->boxes[i];
+        apply_box(touched);
+        if (!touched->gone && touched->box->contents != NULL)
+            views_check(touched->box->contents);
     }
 }
 

@@ -383,8 +383,22 @@ struct contents *contents_use(struct box *box)
     return contents;
 }
 
+enum mailbox_result contents_changeable(const struct contents *contents)
+{
+    if (contents == NULL || contents->state == CONTENTS_BROKEN)
+        return MAILBOX_BROKEN;
+    const struct box *box = contents->box;
+    /* Deleted, or about to be: its messages are off the sums already. */
+    if (box == NULL || box->submitted.state != BOX_LIVE ||
+        box->submitted.dead_below != box->durable.dead_below)
+        return MAILBOX_NO_SUCH;
+    return MAILBOX_OK;
+}
+
 void contents_unuse(struct contents *contents)
 {
+    if (contents == NULL)
+        return;
     struct mailbox_env *env = contents->account->env;
     ASSERT(contents->users > 0);
     if (--contents->users > 0)

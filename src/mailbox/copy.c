@@ -85,8 +85,8 @@ static enum op_step copy_prepare(struct op *op)
 
     if (copy->move && copy->read_only)
         return op_fail(op, MAILBOX_READ_ONLY);
-    if (contents->box == NULL)
-        return op_fail(op, contents->state == CONTENTS_DELETED ? MAILBOX_NO_SUCH : MAILBOX_BROKEN);
+    if (contents_changeable(contents) != MAILBOX_OK)
+        return op_fail(op, contents_changeable(contents));
     if (!copy->begun && copy_begin(copy) != OP_MORE)
         return OP_PREPARED;
     bool last = copy_fill(copy, &change);
@@ -150,7 +150,8 @@ void mailbox_copy(struct mailbox_view *view, const struct uidset *uids, struct s
 {
     struct copy_op *copy = op_create(sizeof(*copy), &copy_kind, view->account, &view->requests);
     copy->contents = view->contents;
-    copy->contents->users++;
+    if (copy->contents != NULL)
+        copy->contents->users++;
     copy->told = view->told;
     copy->read_only = view->read_only;
     copy->move = move;

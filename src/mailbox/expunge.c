@@ -24,8 +24,8 @@ static enum op_step expunge_prepare(struct op *op)
 
     if (expunge->read_only)
         return op_fail(op, MAILBOX_READ_ONLY);
-    if (contents->box == NULL)
-        return op_fail(op, contents->state == CONTENTS_DELETED ? MAILBOX_NO_SUCH : MAILBOX_BROKEN);
+    if (contents_changeable(contents) != MAILBOX_OK)
+        return op_fail(op, contents_changeable(contents));
     while (uidset_next(&expunge->uids, op->cursor, &uid) &&
            (change == NULL || change->entries < CHANGE_ENTRIES_MAX)) {
         const struct mailbox_entry *next = contents_next(contents, uid);
@@ -64,7 +64,8 @@ static void expunge_start(struct mailbox_view *view, const struct uidset *uids, 
     struct expunge_op *expunge =
         op_create(sizeof(*expunge), &expunge_kind, view->account, &view->requests);
     expunge->contents = view->contents;
-    expunge->contents->users++;
+    if (expunge->contents != NULL)
+        expunge->contents->users++;
     expunge->told = view->told;
     expunge->read_only = view->read_only;
     expunge->marked = marked;

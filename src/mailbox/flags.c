@@ -87,8 +87,8 @@ static enum op_step store_prepare(struct op *op)
 
     if (store->read_only)
         return op_fail(op, MAILBOX_READ_ONLY);
-    if (contents->box == NULL)
-        return op_fail(op, contents->state == CONTENTS_DELETED ? MAILBOX_NO_SUCH : MAILBOX_BROKEN);
+    if (contents_changeable(contents) != MAILBOX_OK)
+        return op_fail(op, contents_changeable(contents));
     if (op->submitted == 0 &&
         !keywords_ids(op->account, store->change.flags.keywords, store->change.flags.keyword_count,
                       store->change.mode != MAILBOX_STORE_REMOVE, store->ids, &store->id_count))
@@ -136,7 +136,8 @@ void mailbox_store(struct mailbox_view *view, const struct uidset *uids,
 {
     struct store_op *store = op_create(sizeof(*store), &store_kind, view->account, &view->requests);
     store->contents = view->contents;
-    store->contents->users++;
+    if (store->contents != NULL)
+        store->contents->users++;
     store->told = view->told;
     store->by = view->number;
     store->read_only = view->read_only;

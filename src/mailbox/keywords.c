@@ -35,6 +35,7 @@ bool keywords_ids(struct account *account, const struct slice *texts, size_t cou
             continue;
         if (id == UINT32_MAX) {
             if (keywords->count >= account->env->options.keywords_max ||
+                keywords->count - keywords->written >= KEYWORDS_UNWRITTEN_MAX ||
                 texts[i].size > KEYWORD_SIZE_MAX || texts[i].size == 0)
                 return false;
             id = keywords->count;
@@ -73,7 +74,9 @@ static uint32_t set_intern(struct keywords *keywords, const uint32_t *ids, size_
         if (set->count == count && memcmp(set->ids, ids, count * sizeof(*ids)) == 0)
             return i + 1;
     }
-    if (keywords->set_count >= ENTRY_KEYWORD_SET_MAX || count > STORE_VALUE_GOOD / 4 - 1)
+    if (keywords->set_count >= ENTRY_KEYWORD_SET_MAX ||
+        keywords->set_count - keywords->set_written >= KEYWORDS_UNWRITTEN_MAX ||
+        count > STORE_VALUE_GOOD / 4 - 1)
         return UINT32_MAX;
     set_add(keywords, mem_dup(ids, count * sizeof(*ids)), count);
     return keywords->set_count;

@@ -32,6 +32,7 @@ enum {
     DELIVERY_KEPT_S = 24 * 3600,
     MESSAGE_PREFIX_MAX = 2048,
     KEYWORD_SIZE_MAX = 200,
+    KEYWORDS_UNWRITTEN_MAX = 300, /* new keywords, and sets, that one batch has to write */
 };
 
 static const uint32_t UID_MAX = 0xfffe0000; /* beyond it a mailbox takes no more */
@@ -155,7 +156,6 @@ struct keywords {
 
 struct name { /* its bytes stand behind it */
     SLIST_ENTRY(name) link;
-    size_t size;
 };
 
 enum account_state { ACCOUNT_LOADING, ACCOUNT_READY, ACCOUNT_BROKEN };
@@ -390,7 +390,9 @@ struct contents {
 };
 
 struct contents *contents_use(struct box *box); /* makes and loads it when it is not there */
-void contents_unuse(struct contents *contents);
+void contents_unuse(struct contents *contents); /* accepts NULL */
+/* OK; or why its messages cannot be changed: NO_SUCH (deleted), BROKEN. */
+enum mailbox_result contents_changeable(const struct contents *contents);
 void contents_free(struct contents *contents);
 void contents_detach(struct contents *contents, enum contents_state state);
 void contents_apply(struct contents *contents, const struct effect *effect);

@@ -39,10 +39,21 @@ static void lab_summarize(void *arg, int fd, uint64_t size, mailbox_summarized *
     event_base_once(lab->base, -1, EV_TIMEOUT, summary_later, call, &now);
 }
 
+/* RESTANTE_TEST_ENGINE=local: the same on the engine that keeps mail. */
+static struct store *open_local(struct lab *lab)
+{
+    struct error error = {0};
+    struct store *store = NULL;
+    const struct store_local_options options = {.create = true};
+    if (!store_local_open(lab->base, lab->directory, &options, &store, &error))
+        fail_msg("%s", error.text);
+    return store;
+}
+
 static void lab_open(struct lab *lab)
 {
-    if (lab->open != NULL) {
-        lab->store = lab->open(lab);
+    if (lab->directory[0] != 0) {
+        lab->store = open_local(lab);
     } else if (lab->image != NULL) {
         lab->store = store_mem_reopen(lab->base, &lab->image);
     } else {
@@ -67,13 +78,14 @@ static void lab_start(struct lab *lab)
 
 void lab_init(struct lab *lab)
 {
+    const char *engine = getenv("RESTANTE_TEST_ENGINE");
     *lab = (struct lab){0};
-    lab_start(lab);
-}
-
-void lab_init_on(struct lab *lab, const char *directory, struct store *(*open)(struct lab *lab))
-{
-    *lab = (struct lab){.open = open, .directory = directory};
+    if (engine != NULL && strcmp(engine, "local") == 0) {
+        const char *parent = getenv("TMPDIR");
+        snprintf(lab->directory, sizeof(lab->directory), "%s/restante-mailbox-XXXXXX",
+                 parent == NULL ? "/tmp" : parent);
+        assert_non_null(mkdtemp(lab->directory));
+    }
     lab_start(lab);
 }
 
@@ -96,12 +108,17 @@ void lab_finish(struct lab *lab)
     store_mem_image_destroy(&lab->image);
     lab_settle(lab);
     event_base_free(lab->base);
+    if (lab->directory[0] != 0) {
+        char command[256];
+        snprintf(command, sizeof(command), "rm -rf '%s'", lab->directory);
+        assert_int_equal(system(command), 0);
+    }
 }
 
 void lab_restart(struct lab *lab, bool crash)
 {
     mailbox_account_release(&lab->account);
-    if (lab->open != NULL) {
+    if (lab->directory[0] != 0) {
         mailbox_env_destroy(&lab->env);
         store_close(&lab->store);
     } else if (crash) {

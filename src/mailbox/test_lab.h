@@ -22,12 +22,10 @@ struct lab {
     struct mailbox_options options;
     struct mailbox_account_ref ref;
     struct mailbox_account *account;
-    const char *directory;                  /* for open */
-    struct store *(*open)(struct lab *lab); /* another engine; NULL: mem */
+    char directory[160]; /* of the local engine; "": mem */
 };
 
 void lab_init(struct lab *lab);
-void lab_init_on(struct lab *lab, const char *directory, struct store *(*open)(struct lab *lab));
 void lab_finish(struct lab *lab);
 /* Ends the environment; crash: the store too, as by kill -9. Then everything is opened again, but
  * no account. */

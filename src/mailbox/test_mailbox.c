@@ -448,6 +448,10 @@ static void test_called_off(void **state)
     struct uidset uids = {0};
     struct mailbox_store change = {.mode = MAILBOX_STORE_ADD, .flags = {.system = MAILBOX_SEEN}};
     lab_init(&lab);
+    if (lab.directory[0] != 0) { /* when nobody asks, only mem says when all is over */
+        lab_finish(&lab);
+        skip();
+    }
     assert_int_equal(lab_account(&lab), MAILBOX_OK);
     assert_int_equal(lab_append(&lab, "INBOX", 3), MAILBOX_OK);
     struct mailbox_view *view = lab_view(&lab, "INBOX");
