@@ -91,14 +91,7 @@ void account_free(struct account *account)
 
 struct slice account_name(struct account *account, struct slice leaf)
 {
-    struct name *name;
-    SLIST_FOREACH(name, &account->names, link)
-    {
-        if (slice_equal(slice_make(name + 1, name->size), leaf))
-            return slice_make(name + 1, name->size);
-    }
-    name = mem_alloc(sizeof(*name) + leaf.size);
-    name->size = leaf.size;
+    struct name *name = mem_alloc(sizeof(*name) + leaf.size);
     memcpy(name + 1, leaf.data, leaf.size);
     SLIST_INSERT_HEAD(&account->names, name, link);
     return slice_make(name + 1, leaf.size);

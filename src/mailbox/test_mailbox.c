@@ -1,4 +1,5 @@
 /* The calls of mailbox.h, one by one, on the store in memory. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -494,6 +495,80 @@ static void test_delete_under_view(void **state)
     lab_finish(&lab);
 }
 
+/* What was asked behind a DELETE or a failed batch, before either is durable. */
+static void test_pipelined(void **state)
+{
+    struct lab lab;
+    struct answer deleted = {0}, removed = {0}, stored = {0}, appended = {0}, created = {0};
+    struct uidset uids = {0};
+    struct mailbox_store change = {.mode = MAILBOX_STORE_ADD, .flags = {.system = MAILBOX_SEEN}};
+    lab_init(&lab);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(create(&lab, "x/y"), MAILBOX_OK);
+    assert_int_equal(lab_append(&lab, "x", 3), MAILBOX_OK);
+    struct mailbox_view *view = lab_view(&lab, "x");
+    uidset_add(&uids, 1, 3);
+    mailbox_delete(lab.account, SLICE_LITERAL("x"), on_done, &deleted);
+    mailbox_remove(view, &uids, on_done, &removed);
+    mailbox_create(lab.account, SLICE_LITERAL("x"), 0, on_done, &created);
+    mailbox_store(view, &uids, &change, on_store, &stored);
+    lab_append_start(&lab, "x", 2, &appended);
+    lab_wait(&lab, &deleted);
+    lab_wait(&lab, &removed);
+    lab_wait(&lab, &created);
+    lab_wait(&lab, &stored);
+    lab_wait(&lab, &appended);
+    assert_int_equal(deleted.result, MAILBOX_OK);
+    assert_int_equal(removed.result, MAILBOX_NO_SUCH);
+    assert_int_equal(created.result, MAILBOX_OK);
+    assert_int_equal(stored.result, MAILBOX_NO_SUCH);
+    assert_int_equal(appended.result, MAILBOX_OK);
+    assert_int_equal(lab_info(&lab, "x").messages, 2);
+    assert_int_equal(lab_info(&lab, "x").unseen, 2);
+    mailbox_view_close(&view);
+    lab_recount(&lab);
+    answer_finish(&appended);
+    uidset_finish(&uids);
+    lab_finish(&lab);
+}
+
+static void test_many_keywords(void **state)
+{
+    struct lab lab;
+    enum { MANY = 2000 };
+    struct slice *keywords = mem_array(MANY, sizeof(*keywords));
+    struct answer answer = {0};
+    struct uidset uids = {0};
+    lab_init(&lab);
+    lab.options.keywords_max = MANY;
+    mailbox_env_destroy(&lab.env);
+    lab.env = mailbox_env_create(&lab.options);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(lab_append(&lab, "INBOX", 3), MAILBOX_OK);
+    struct mailbox_view *view = lab_view(&lab, "INBOX");
+    char(*texts)[8] = mem_array(MANY, sizeof(*texts));
+    for (int i = 0; i < MANY; i++) {
+        snprintf(texts[i], 8, "k%d", i);
+        keywords[i] = slice_str(texts[i]);
+    }
+    struct mailbox_store change = {.mode = MAILBOX_STORE_ADD,
+                                   .flags = {.keywords = keywords, .keyword_count = MANY}};
+    uidset_add(&uids, 1, 3);
+    mailbox_store(view, &uids, &change, on_store, &answer);
+    lab_wait(&lab, &answer);
+    assert_int_equal(answer.result, MAILBOX_LIMIT); /* and no batch beyond its limits */
+    assert_int_equal(lab_store(&lab, view, 1, 3, MAILBOX_STORE_ADD, MAILBOX_SEEN), MAILBOX_OK);
+    mailbox_view_close(&view);
+    lab_restart(&lab, true);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    lab_recount(&lab);
+    free(keywords);
+    free(texts);
+    uidset_finish(&uids);
+    answer_finish(&answer);
+    lab_finish(&lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,7 +577,8 @@ int main(void)
         cmocka_unit_test(test_deliver),       cmocka_unit_test(test_deliver_many),
         cmocka_unit_test(test_two_sessions),  cmocka_unit_test(test_store_silent_and_conditional),
         cmocka_unit_test(test_copy_move),     cmocka_unit_test(test_quota),
-        cmocka_unit_test(test_called_off),    cmocka_unit_test(test_delete_under_view),
+        cmocka_unit_test(test_called_off),    cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_many_keywords), cmocka_unit_test(test_delete_under_view),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
