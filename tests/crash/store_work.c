@@ -357,7 +357,11 @@ void work_verify(struct work_account *account, struct store *store, struct event
                    SLICE_LITERAL("\xff"), 50, on_page, &found);
         wait_for(&found, base);
     }
-    if (found.count != expected_count(account))
-        say(&found, "a record is missing or too many", SLICE_NONE);
+    if (found.count != expected_count(account)) {
+        char counts[64];
+        snprintf(counts, sizeof(counts), "%u records instead of %u", found.count,
+                 expected_count(account));
+        say(&found, counts, SLICE_NONE);
+    }
     compare_blobs(&found, store, base);
 }

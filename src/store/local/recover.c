@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/local/files.h"
 #include "store/local/local_priv.h"
 
 struct plan {
@@ -122,18 +123,22 @@ static void each_frozen(void *arg, struct slice name, struct slice value)
     local_freeze(arg, partition);
 }
 
-static bool read_index(struct local *local)
+/* ABSENT: it does not say where it stands. It is new, or the making of it was not finished: in
+ * both cases what it holds does not count. */
+static enum index_found read_index(struct local *local)
 {
     MDB_txn *txn;
     if (mdb_txn_begin(local->index.env, NULL, MDB_RDONLY, &txn) != 0)
-        return false;
-    bool good = index_get_position(&local->index, txn, &local->checkpoint) <= INDEX_ABSENT &&
-                index_each_mark(&local->index, txn, "live", each_live, local) == 0 &&
-                index_each_mark(&local->index, txn, "damaged", each_damaged, local) == 0 &&
-                index_each_mark(&local->index, txn, "frozen", each_frozen, local) == 0;
+        return INDEX_FAILED;
+    enum index_found found = index_get_position(&local->index, txn, &local->checkpoint);
+    if (found == INDEX_FOUND &&
+        (index_each_mark(&local->index, txn, "live", each_live, local) != 0 ||
+         index_each_mark(&local->index, txn, "damaged", each_damaged, local) != 0 ||
+         index_each_mark(&local->index, txn, "frozen", each_frozen, local) != 0))
+        found = INDEX_CORRUPT;
     local->index_txn = mdb_txn_id(txn);
     mdb_txn_abort(txn);
-    return good;
+    return found;
 }
 
 static void drop_reader_txns(struct local *local)
@@ -145,14 +150,26 @@ static void drop_reader_txns(struct local *local)
     }
 }
 
-static bool make_index(struct local *local, struct error *error)
+static bool discard(struct local *local, struct error *error)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb"};
+    struct files_path index = files_path(local->volume.path, "index");
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (unlink(files_path(index.text, "%s", names[i]).text) != 0 && errno != ENOENT)
+            return error_errno(error, "%s/%s", index.text, names[i]);
+    return true;
+}
+
+/* unfinished: nobody wants to see it again. */
+static bool make_index(struct local *local, bool unfinished, struct error *error)
 {
     bool proven = false;
-    log_warn("store_index_rebuild", "volume=%s", id_text(local->volume.uuid).text);
     drop_reader_txns(local);
     if (local->index.env != NULL)
         index_close(&local->index);
-    if (!index_set_aside(local->volume.path, error) ||
+    if (!unfinished)
+        log_warn("store_index_rebuild", "volume=%s", id_text(local->volume.uuid).text);
+    if (!(unfinished ? discard(local, error) : index_set_aside(local->volume.path, error)) ||
         !index_open(&local->index, local->volume.path, error) ||
         !local_rebuild(local, &proven, error))
         return false;
@@ -161,7 +178,8 @@ static bool make_index(struct local *local, struct error *error)
         if (!volume_save(&local->volume, error))
             return false;
     }
-    return read_index(local) || error_set(error, "%s/index cannot be read", local->volume.path);
+    return read_index(local) == INDEX_FOUND ||
+           error_set(error, "%s/index cannot be read", local->volume.path);
 }
 
 static bool get_index(struct local *local, bool rebuild, struct error *error)
@@ -173,10 +191,11 @@ static bool get_index(struct local *local, bool rebuild, struct error *error)
                   log_value(slice_str(why.text)).text);
         rebuild = true;
     }
-    if (!rebuild && read_index(local))
+    enum index_found found = rebuild ? INDEX_FAILED : read_index(local);
+    if (found == INDEX_FOUND)
         return true;
     local->frozen_count = 0;
-    return make_index(local, error);
+    return make_index(local, found == INDEX_ABSENT, error);
 }
 
 /* ---- the parts of the log that count ------------------------------------------------------- */
