@@ -4,6 +4,7 @@
  * answer, expunges only where no number of the client's next command can be meant otherwise
  * (RFC 3501 7.4.1: not at the end of FETCH, STORE and SEARCH).
  */
+#include "base/counter.h"
 #include "imap/cmd.h"
 
 enum { TAG_MAX = 255 };
@@ -128,6 +129,7 @@ static void start(struct imap_session *session)
     work->command = command;
     session->reader.lines = (command->flags & IMAP_TAKES_LINE) != 0;
     session->commands++;
+    counter_add(COUNTER_commands, 1);
     session->bad = 0;
 }
 

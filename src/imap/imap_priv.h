@@ -86,6 +86,7 @@ struct imap_session {
     bool secure, ready;   /* ready: the account is open */
     size_t keywords_told; /* of the view, in FLAGS */
     bool eof, running;
+    bool full;          /* work has stopped until the client takes what is queued */
     const char *reason; /* why it ends; NULL while it lives */
     uint64_t turn_ends; /* monotonic: when proceed() should give the loop back */
     uint64_t bad;

@@ -32,11 +32,16 @@ static bool addresses_contain(const struct search_subject *subject,
 {
     for (uint32_t i = 0; i < addresses->count; i++) {
         const struct summary_address *address = &addresses->list[i];
-        const char *text =
-            arena_printf(subject->scratch, "%.*s <%.*s%s%.*s>", SLICE_PRINT(address->name),
-                         SLICE_PRINT(address->mailbox), address->host.data == NULL ? "" : "@",
-                         SLICE_PRINT(address->host));
-        if (contains(subject, slice_str(text), wanted))
+        struct buf text = {0};
+        buf_add_slice(&text, address->name);
+        buf_add_str(&text, " <");
+        buf_add_slice(&text, address->mailbox);
+        buf_add_str(&text, address->host.data == NULL ? "" : "@");
+        buf_add_slice(&text, address->host);
+        buf_add_str(&text, ">");
+        bool found = contains(subject, buf_slice(&text), wanted);
+        buf_finish(&text);
+        if (found)
             return true;
     }
     return false;

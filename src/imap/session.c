@@ -141,6 +141,10 @@ static void end_turn(struct imap_session *session)
         event_del(session->write_event);
     if (session->reason != NULL)
         return;
+    if (session->full && waiting(session) <= session->host->settings->limit_output / 2) {
+        session->full = false; /* the socket took it at once: no event will come */
+        event_active(session->work_event, EV_TIMEOUT, 1);
+    }
     size_t held = session->in == NULL ? 0 : evbuffer_get_length(session->in);
     struct timeval idle = seconds(session->host->settings->timeout_imap);
     if (session->eof || held >= INPUT_MAX)
@@ -178,6 +182,7 @@ static bool work(struct imap_session *session)
             event_active(session->work_event, EV_TIMEOUT, 1);
         if (step == IMAP_CLOSE)
             imap_end(session, "broken");
+        session->full = step == IMAP_WAIT_OUTPUT;
         if (step != IMAP_WAIT_INPUT)
             return false;
         if (!feed(session, &event)) {
@@ -188,7 +193,8 @@ static bool work(struct imap_session *session)
         imap_command_line(session, event);
         return true;
     }
-    if (imap_output_full(session))
+    session->full = imap_output_full(session);
+    if (session->full)
         return false;
     if (imap_turn_over(session)) {
         event_active(session->work_event, EV_TIMEOUT, 1);
