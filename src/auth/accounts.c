@@ -239,7 +239,7 @@ void auth_accounts_close(struct auth_accounts **pointer)
     struct auth_accounts *accounts = *pointer;
     if (accounts == NULL)
         return;
-    ASSERT(TAILQ_EMPTY(&accounts->changes));
+    accounts_forget_changes(accounts);
     struct account_node *account;
     while ((account = RB_ROOT(&accounts->by_id)) != NULL) {
         RB_REMOVE(account_tree, &accounts->by_id, account);

@@ -55,7 +55,7 @@ struct auth_account {
 typedef void auth_opened(void *arg, bool good, const char *trouble);
 /* Loads everything, pages at a time; opened runs once, later. The store stays the caller's. */
 struct auth_accounts *auth_accounts_open(struct store *store, auth_opened *opened, void *arg);
-/* Not while a change is on its way. Accepts NULL. */
+/* Changes on their way are forgotten: the store must be closed, or dead, by then. Accepts NULL. */
 void auth_accounts_close(struct auth_accounts **accounts);
 /* Which volumes new accounts may go to: each goes to the one with the fewest. */
 void auth_accounts_volumes(struct auth_accounts *accounts, const uint32_t *volumes, size_t count);

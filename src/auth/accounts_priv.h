@@ -78,3 +78,5 @@ void accounts_drop(struct auth_accounts *accounts, struct id id);
 void accounts_set_name(struct auth_accounts *accounts, struct slice folded,
                        enum record_name_kind kind, struct id id);
 void accounts_drop_name(struct auth_accounts *accounts, struct slice folded);
+/* No callback runs. */
+void accounts_forget_changes(struct auth_accounts *accounts);

@@ -16,7 +16,7 @@ struct child;
 struct login;
 RB_HEAD(login_tree, login);
 
-enum { AUTH_NO_WORKER = UINT32_MAX };
+#define AUTH_NO_WORKER UINT32_MAX
 
 struct auth {
     struct child *child; /* NULL in tests */

@@ -43,8 +43,8 @@ static const char *const outcome_texts[] = {
     [AUTH_UNCHANGED] = "it was so already",
     [AUTH_EXISTS] = "there is an account or alias of that name already",
     [AUTH_UNKNOWN] = "there is no such account or alias; see: restante account list",
-    [AUTH_BAD] = "that is no name: use letters, digits and . _ + -, with or without @domain, at "
-                 "most 250 bytes, no spaces",
+    [AUTH_BAD] = ("that is no name: use letters, digits and . _ + -, with or without @domain, at "
+                  "most 250 bytes, no spaces"),
     [AUTH_TOO_MANY] = "too many aliases for one account, or a name twice in one request",
     [AUTH_NO_SPACE] = "the disk is full: make room and try again; nothing was changed",
     [AUTH_NOT_NOW] = "the account database cannot be written now: see the log; nothing was changed",
@@ -459,6 +459,17 @@ static void change_begin(struct auth_accounts *accounts)
     struct store_batch *batch = staged->batch;
     staged->batch = NULL;
     store_submit(accounts->store, batch, change_done, accounts);
+}
+
+void accounts_forget_changes(struct auth_accounts *accounts)
+{
+    struct change *change;
+    if (accounts->staged != NULL)
+        staged_destroy(accounts);
+    while ((change = TAILQ_FIRST(&accounts->changes)) != NULL) {
+        TAILQ_REMOVE(&accounts->changes, change, link);
+        free(change);
+    }
 }
 
 void auth_accounts_change(struct auth_accounts *accounts, struct auth_edit *edits, size_t count,
