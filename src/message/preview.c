@@ -237,7 +237,7 @@ static void read_text(struct slice bytes, const struct summary_part *part, bool 
 struct slice preview_make(struct slice bytes, const struct summary *summary, struct arena *arena)
 {
     struct writer writer;
-    writer.size = 0;
+    writer.size = writer.characters = 0;
     const struct summary_part *part = find_text(summary, "plain");
     if (part != NULL)
         read_text(bytes, part, false, &writer);

@@ -1,0 +1,10 @@
+/* The packed form, shared by summary.c and summary_encode.c: doc/formats/summary.md. */
+#pragma once
+
+enum {
+    SUMMARY_FIXED_SIZE = 1 + 4 + 4, /* format, parts, size of the texts */
+    SUMMARY_PART_NUMBERS_MIN = 9,   /* numbers of a part, a byte each at least */
+    SUMMARY_KIND_MASK = 3,          /* of the first number of a part */
+    SUMMARY_HAS_EXTRAS = 4,
+    SUMMARY_DEPTH_SHIFT = 3,
+};
