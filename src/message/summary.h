@@ -24,8 +24,8 @@ enum {
 };
 
 enum summary_kind {
-    SUMMARY_LEAF,      /* anything that is not one of the others */
-    SUMMARY_MULTIPART, /* its children follow */
+    SUMMARY_LEAF,      /* anything else; its type is never multipart, message/rfc822 or /global */
+    SUMMARY_MULTIPART, /* its children follow: at least one */
     SUMMARY_MESSAGE,   /* message/rfc822 or message/global: one child, the message inside */
 };
 
@@ -77,7 +77,8 @@ struct summary {
     uint32_t part_count;
     int64_t date_s;           /* the Date field as UTC seconds; INT64_MIN: none */
     struct slice preview;     /* RFC 8970: up to 200 characters of text, UTF-8; may be empty */
-    struct slice *references; /* message-ids of References and In-Reply-To, without <> */
+    struct slice *references; /* RFC 5256 3: the message-ids of References, else the first one of
+                               * In-Reply-To; without <>, none of data NULL */
     uint32_t reference_count;
 };
 
