@@ -26,7 +26,7 @@ class Programs(unittest.TestCase):
         cls.messages = list(generated(COUNT, seed=11))
         with cls.server.lmtp() as lmtp:
             for message in cls.messages:
-                answers = lmtp.send("s@example.org", ["alice"], message)
+                answers = lmtp.transact("s@example.org", ["alice"], message)
                 assert answers["alice"][0] == 250, answers
 
     def setUp(self):

@@ -87,7 +87,7 @@ class Push(unittest.TestCase):
     def test_two_recipients_one_answer_each(self):
         self.server.account("carol", "secret")
         with self.server.lmtp() as lmtp:
-            answers = lmtp.send("s@example.org", ["carol", "nobody-here", "carol+Junk"], MESSAGE)
+            answers = lmtp.transact("s@example.org", ["carol", "nobody-here", "carol+Junk"], MESSAGE)
         self.assertEqual([answers[r][0] for r in ("carol", "nobody-here", "carol+Junk")],
                          [250, 550, 250])
 

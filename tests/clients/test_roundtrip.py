@@ -43,7 +43,7 @@ class RoundTrip(unittest.TestCase):
         sent = []
         with server.lmtp() as lmtp:
             for message in messages:
-                answers = lmtp.send("s@example.org", ["alice"], message)
+                answers = lmtp.transact("s@example.org", ["alice"], message)
                 self.assertEqual(answers["alice"][0], 250, answers)
                 sent.append(message)
         if kill:

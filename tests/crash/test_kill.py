@@ -69,7 +69,7 @@ class Client(threading.Thread):
     def deliver(self, imap, lmtp):
         message = self.message()
         self.doubt = ("add", digest(message))
-        answer = lmtp.send("s@example.org", [self.name_], message)[self.name_]
+        answer = lmtp.transact("s@example.org", [self.name_], message)[self.name_]
         assert answer[0] == 250, answer
         key = digest(message)
         self.unplaced[key] = self.unplaced.get(key, 0) + 1

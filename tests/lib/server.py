@@ -177,7 +177,7 @@ class Server:
     def deliver(self, recipients, message, sender="sender@example.org"):
         """Over LMTP; raises unless every recipient's copy was taken."""
         with self.lmtp() as lmtp:
-            answers = lmtp.send(sender, recipients, message)
+            answers = lmtp.transact(sender, recipients, message)
         for recipient, (code, text) in answers.items():
             if code != 250:
                 raise AssertionError(f"{recipient}: {code} {text}")
@@ -190,7 +190,7 @@ class Lmtp(smtplib.LMTP):
         super().__init__(host, port)
         self.lhlo_done = False
 
-    def send(self, sender, recipients, message):
+    def transact(self, sender, recipients, message):
         if isinstance(recipients, str):
             recipients = [recipients]
         if not self.lhlo_done:
