@@ -61,6 +61,12 @@ static void on_auth_mechanisms(void *context, struct ipc_channel *channel,
                                      used > 0 ? " " : "", SLICE_PRINT(word));
         }
     }
+    /* A greeting says who may log in how: none before auth has said it. Clients wait in the
+     * kernel's queue meanwhile. */
+    if (!door->listening) {
+        door_listeners_begin(door);
+    }
+    door->listening = true;
 }
 
 static void on_rcpt_found(void *context, struct ipc_channel *channel,
@@ -109,12 +115,6 @@ static void *create(struct child *child)
         snprintf(door->hostname, sizeof(door->hostname), "localhost");
     }
     return door;
-}
-
-static bool begin(void *state, struct error *error)
-{
-    door_listeners_begin(state);
-    return true;
 }
 
 static void peer_down(void *state, enum ipc_role role, uint32_t index)
@@ -189,8 +189,7 @@ int main(void)
         .profile = &profile,
         .handlers = &handlers,
         .create = create,
-        .begin = begin,
-        .peer_down = peer_down,
+            .peer_down = peer_down,
         .drain = drain,
         .status = status,
     };

@@ -188,6 +188,8 @@ static struct process *process_of(struct master *master, const struct ipc_channe
     return NULL;
 }
 
+static void go_on(struct master *master);
+
 static void on_ready(void *context, struct ipc_channel *channel, struct ipc_ready *m)
 {
     struct master *master = context;
@@ -195,10 +197,8 @@ static void on_ready(void *context, struct ipc_channel *channel, struct ipc_read
     process->state = PROCESS_READY;
     log_event(process->restarts > 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "child_ready",
               "child=%s%u pid=%d", ipc_role_name(process->role), process->index, process->pid);
-    TAILQ_FOREACH (process, &master->processes, next)
-        if (process->state != PROCESS_READY)
-            return;
-    master_all_ready(master);
+    if (master->state == MASTER_STARTING)
+        go_on(master);
 }
 
 static void on_volume_state(void *context, struct ipc_channel *channel, struct ipc_volume_state *m)
@@ -329,12 +329,47 @@ void children_create(struct master *master)
     create(master, IPC_DOOR, settings->process_doors);
 }
 
-void children_start(struct master *master)
+/* Doors come last, when all they need is there: clients wait in the listening queue meanwhile,
+ * instead of being told that the server is not ready. */
+static void start_roles(struct master *master, unsigned roles)
 {
     struct process *process;
     TAILQ_FOREACH (process, &master->processes, next)
-        if (master->state == MASTER_STARTING) /* until one cannot be started */
+        if (master->state == MASTER_STARTING && (process->role & roles) != 0)
             start(process);
+}
+
+void children_start(struct master *master)
+{
+    start_roles(master, (unsigned)IPC_ANY_ROLE & ~(unsigned)IPC_DOOR);
+}
+
+static bool all_ready(const struct master *master, unsigned roles)
+{
+    const struct process *process;
+    TAILQ_FOREACH (process, &master->processes, next)
+        if ((process->role & roles) != 0 && process->state != PROCESS_READY)
+            return false;
+    return true;
+}
+
+static bool any_down(const struct master *master, enum ipc_role role)
+{
+    const struct process *process;
+    TAILQ_FOREACH (process, &master->processes, next)
+        if (process->role == role && process->pid == 0 && process->crashes == 0)
+            return true;
+    return false;
+}
+
+static void go_on(struct master *master)
+{
+    if (!all_ready(master, (unsigned)IPC_ANY_ROLE & ~(unsigned)IPC_DOOR))
+        return;
+    if (any_down(master, IPC_DOOR)) /* not even started once */
+        start_roles(master, IPC_DOOR);
+    else if (all_ready(master, IPC_DOOR))
+        master_all_ready(master);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------- */

@@ -24,6 +24,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(TOP, os.environ.get("RESTANTE_BUILD", "build"))
 PROGRAM = os.path.join(BUILD, "restante")
 NAMES = ("imap", "imaps", "pop3", "pop3s", "lmtp", "http")
+poplib._MAXLINE = 1 << 20  # real mail has longer lines than poplib likes
 PATIENCE = 30  # seconds until a wait is given up as a failure; never a pause that hopes
 
 
@@ -166,7 +167,6 @@ class Server:
             pop3 = poplib.POP3_SSL("127.0.0.1", self.ports["pop3s"], context=self.tls())
         else:
             pop3 = poplib.POP3("127.0.0.1", self.ports["pop3"])
-        pop3._maxline = 1 << 20  # real mail has longer lines than poplib likes
         pop3.user(name)
         pop3.pass_(password)
         return pop3
