@@ -53,7 +53,7 @@ void op_enqueue_first(struct op *op)
 
 enum op_step op_fail(struct op *op, enum mailbox_result result)
 {
-    op->outcome = result;
+    op->outcome = (int)result;
     return OP_PREPARED;
 }
 

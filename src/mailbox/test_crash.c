@@ -4,7 +4,10 @@
  * and with every submit failing in every way. What was acknowledged must be there; what must be
  * whole is there or not at all; counters equal a recount; no UID names two messages.
  */
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mailbox/test_lab.h"
@@ -21,6 +24,7 @@ struct story {
     struct lab *lab;
     unsigned acknowledged; /* steps that answered OK */
     bool stopped, broken;
+    int report; /* where each acknowledged step is written; 0: nowhere */
 };
 
 static bool story_wait(struct story *story, struct answer *answer)
@@ -28,7 +32,7 @@ static bool story_wait(struct story *story, struct answer *answer)
     struct lab *lab = story->lab;
     for (int i = 0; !answer->done; i++) {
         assert_true(i < 100000);
-        if (store_mem_stopped(lab->store)) {
+        if (lab->directory[0] == 0 && store_mem_stopped(lab->store)) {
             for (int j = 0; j < 50 && !answer->done; j++)
                 event_base_loop(lab->base, EVLOOP_NONBLOCK);
             if (!answer->done) {
@@ -82,6 +86,8 @@ static bool story_step(struct story *story, const char *box, story_call *call)
     if (!story->stopped)
         mailbox_view_close(&view);
     story->acknowledged += good;
+    if (good && story->report > 0)
+        assert_int_equal(write(story->report, "+", 1), 1);
     return good;
 }
 
@@ -236,6 +242,13 @@ static void story_after(struct lab *lab, unsigned acknowledged, bool next_possib
     lab_recount(lab);
 }
 
+static void lab_grace_none(struct lab *lab)
+{
+    mailbox_env_destroy(&lab->env);
+    lab->options.grace_s = 0;
+    lab->env = mailbox_env_create(&lab->options);
+}
+
 static void test_stop_at_every_step(void **state)
 {
     unsigned complete = 0;
@@ -244,9 +257,7 @@ static void test_stop_at_every_step(void **state)
         struct lab lab;
         struct story story = {.lab = &lab};
         lab_init(&lab);
-        lab.options.grace_s = 0;
-        mailbox_env_destroy(&lab.env);
-        lab.env = mailbox_env_create(&lab.options);
+        lab_grace_none(&lab);
         store_mem_stop_at(lab.store, at);
         story_run(&story);
         if (!story.stopped) {
@@ -273,9 +284,7 @@ static void story_fail(unsigned nth, enum store_result result, bool applied, boo
     struct store_stats stats;
 
     lab_init(&lab);
-    lab.options.grace_s = 0;
-    mailbox_env_destroy(&lab.env);
-    lab.env = mailbox_env_create(&lab.options);
+    lab_grace_none(&lab);
     store_mem_fail(lab.store, nth, result, applied);
     story_run(&story);
     store_stats(lab.store, &stats);
@@ -304,11 +313,78 @@ static void test_every_submit_fails(void **state)
     }
 }
 
+#ifdef RESTANTE_FAULTS
+/* A process of its own runs the story and dies at the nth step of any layer. */
+static unsigned story_killed(const char *directory, struct id account, unsigned long nth,
+                             unsigned long *steps_met)
+{
+    int out[2], status;
+    unsigned acknowledged = 0;
+    char byte;
+    assert_int_equal(pipe(out), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct lab lab;
+        struct story story = {.lab = &lab, .report = out[1]};
+        char fault[40];
+        snprintf(fault, sizeof(fault), "*@%lu=kill", nth);
+        fault_set(nth > 0 ? fault : NULL);
+        lab_init_at(&lab, directory, account);
+        lab_grace_none(&lab);
+        story_run(&story);
+        unsigned long met = fault_steps();
+        _exit(story.acknowledged == STEPS &&
+                      write(out[1], &met, sizeof(met)) == (ssize_t)sizeof(met)
+                  ? 0
+                  : 1);
+    }
+    close(out[1]);
+    while (acknowledged < STEPS && read(out[0], &byte, 1) == 1)
+        acknowledged++;
+    if (acknowledged == STEPS && read(out[0], steps_met, sizeof(*steps_met)) < 0)
+        *steps_met = 0;
+    close(out[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+                (nth > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    return acknowledged;
+}
+
+static void test_killed_on_the_local_engine(void **state)
+{
+    enum { KILLS = 30 };
+    const char *parent = getenv("TMPDIR");
+    unsigned long total = 0;
+
+    for (unsigned long i = 0; i <= KILLS; i++) {
+        char directory[120];
+        struct lab lab;
+        struct id account = id_random();
+        snprintf(directory, sizeof(directory), "%s/restante-mailbox-XXXXXX",
+                 parent == NULL ? "/tmp" : parent);
+        assert_non_null(mkdtemp(directory));
+        unsigned long met = 0, nth = i == 0 ? 0 : 1 + (i - 1) * total / KILLS;
+        unsigned acknowledged = story_killed(directory, account, nth, &met);
+        if (i == 0)
+            total = met;
+        assert_true(total > 50);
+        lab_init_at(&lab, directory, account);
+        lab_grace_none(&lab);
+        story_after(&lab, acknowledged, acknowledged < STEPS);
+        lab_finish(&lab);
+    }
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_at_every_step),
         cmocka_unit_test(test_every_submit_fails),
+#ifdef RESTANTE_FAULTS
+        cmocka_unit_test(test_killed_on_the_local_engine),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,14 @@ void lab_init(struct lab *lab)
     lab_start(lab);
 }
 
+void lab_init_at(struct lab *lab, const char *directory, struct id account)
+{
+    *lab = (struct lab){0};
+    snprintf(lab->directory, sizeof(lab->directory), "%s", directory);
+    lab_start(lab);
+    lab->ref.id = account;
+}
+
 void lab_turn(struct lab *lab)
 {
     event_base_loop(lab->base, EVLOOP_ONCE);

@@ -26,6 +26,8 @@ struct lab {
 };
 
 void lab_init(struct lab *lab);
+/* On the local engine in that directory, which lab_finish() removes. */
+void lab_init_at(struct lab *lab, const char *directory, struct id account);
 void lab_finish(struct lab *lab);
 /* Ends the environment; crash: the store too, as by kill -9. Then everything is opened again, but
  * no account. */
