@@ -273,7 +273,7 @@ static void on_page(void *arg, enum store_result result, const struct store_item
     found->ran = true;
     found->more = more && result == STORE_OK;
     if (result != STORE_OK)
-        say(found, store_result_text(result), SLICE_NONE);
+        say(found, store_result_text(result), SLICE_LITERAL(""));
     for (size_t i = 0; i < count; i++, found->count++)
         compare_item(found, items[i].key, items[i].value);
     if (count > 0) {
@@ -305,7 +305,7 @@ static void on_blob(void *arg, enum store_result result, struct evbuffer *bytes)
     const uint8_t *data = evbuffer_pullup(bytes, -1);
     for (uint32_t i = 0; i < size; i++)
         if (data[i] != byte_of(m->seed, i)) {
-            say(found, "a body has wrong bytes", SLICE_NONE);
+            say(found, "a body has wrong bytes", SLICE_LITERAL(""));
             return;
         }
 }
@@ -335,7 +335,7 @@ static void compare_blobs(struct found *found, struct store *store, struct event
         for (uint32_t j = 1; j < k; j++)
             if (account->messages[j].there && (account->messages[j].blob == m->blob) !=
                                                   (account->messages[j].origin == m->origin))
-                say(found, "two messages have one blob, or one message two", SLICE_NONE);
+                say(found, "two messages have one blob, or one message two", SLICE_LITERAL(""));
         found->count = k;
         store_read(store, m->blob, 0, UINT64_MAX, on_blob, found);
         wait_for(found, base);
@@ -361,7 +361,7 @@ void work_verify(struct work_account *account, struct store *store, struct event
         char counts[64];
         snprintf(counts, sizeof(counts), "%u records instead of %u", found.count,
                  expected_count(account));
-        say(&found, counts, SLICE_NONE);
+        say(&found, counts, SLICE_LITERAL(""));
     }
     compare_blobs(&found, store, base);
 }

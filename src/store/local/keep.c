@@ -181,10 +181,23 @@ static void work(struct job *job, unsigned thread)
         compact(&round->compaction, &round->compact_error);
 }
 
-static void tell(struct local *local, const struct error *error)
+#define TROUBLE "housekeeping: "
+
+/* Said once, until it is something else or over. */
+static void tell(struct local *local, const struct round *round)
 {
-    if (error->text[0] != '\0' && !atomic_load(&local->stopping))
-        local_trouble(local, "housekeeping: %s", error->text);
+    const struct error *error = round->journal_error.text[0] != '\0'    ? &round->journal_error
+                                : round->snapshot_error.text[0] != '\0' ? &round->snapshot_error
+                                                                        : &round->compact_error;
+    char *trouble = local->stats.trouble;
+    size_t ours = strlen(TROUBLE);
+    bool said = strncmp(trouble, TROUBLE, ours) == 0;
+    if (atomic_load(&local->stopping))
+        return;
+    if (error->text[0] == '\0' && said)
+        trouble[0] = '\0';
+    else if (error->text[0] != '\0' && (!said || strncmp(trouble + ours, error->text, 64) != 0))
+        local_trouble(local, TROUBLE "%s", error->text);
 }
 
 static void on_moved(void *arg, size_t moved)
@@ -209,6 +222,7 @@ static void take_results(struct round *round)
         keeper->snapshot_lsn = round->snapshot_lsn;
         local->stats.snapshots++;
     }
+    tell(local, round);
     struct segment *damaged = local_segment(local, round->compaction.damaged);
     if (damaged != NULL) {
         damaged->damaged = true;
@@ -216,9 +230,6 @@ static void take_results(struct round *round)
         local_trouble(local, "segment %s has a damaged body; it is kept; run restante check",
                       segment_name(damaged->generation).text);
     }
-    tell(local, &round->journal_error);
-    tell(local, &round->snapshot_error);
-    tell(local, &round->compact_error);
 }
 
 static void on_done(struct post_item *item)

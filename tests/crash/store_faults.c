@@ -1,0 +1,189 @@
+/*
+ * Housekeeping of a local volume on a disk that fails: each of its steps answers with an error, all
+ * the time. Mail goes on as if nothing were, the volume says what is wrong, and when the disk is
+ * well again all is as it must be. A rebuild that fails leaves the volume closed and can be
+ * repeated.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "store_work.h"
+
+#ifdef RESTANTE_FAULTS
+
+static char directory[] = "store_faults.XXXXXX";
+static struct event_base *base;
+static struct store *store;
+static struct work_account accounts[WORK_ACCOUNTS];
+static unsigned to_come;
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    return remove(path);
+}
+
+static void wipe(const char *path)
+{
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static const struct store_local_options options = {.segment_size = 256 << 10,
+                                                   .checkpoint_operations = 60,
+                                                   .checkpoint_ms = 10,
+                                                   .snapshot_operations = 60,
+                                                   .journal_keep_s = 1,
+                                                   .compact_percent = 70,
+                                                   .create = true};
+
+static bool open_volume(struct error *error)
+{
+    *error = (struct error){""};
+    return store_local_open(base, directory, &options, &store, error);
+}
+
+static void open_and_verify(void)
+{
+    struct error error;
+    char wrong[256];
+    if (!open_volume(&error))
+        fail_msg("%s", error.text);
+    for (unsigned i = 0; i < WORK_ACCOUNTS; i++) {
+        uint32_t before = accounts[i].k;
+        work_finish(&accounts[i]);
+        work_init(&accounts[i], i);
+        work_verify(&accounts[i], store, base, wrong, sizeof(wrong));
+        assert_string_equal(wrong, "");
+        assert_int_equal(accounts[i].k, before);
+    }
+}
+
+static void on_done(void *arg, enum store_result result)
+{
+    assert_int_equal(result, STORE_OK);
+    to_come--;
+}
+
+static void work(unsigned changes)
+{
+    for (unsigned i = 0; i < changes; i++) {
+        for (unsigned j = 0; j < WORK_ACCOUNTS; j++, to_come++)
+            store_submit(store, work_next(&accounts[j], store), on_done, NULL);
+        while (to_come > 0)
+            event_base_loop(base, EVLOOP_ONCE);
+    }
+}
+
+static void expect_trouble(const char *step)
+{
+    struct store_stats stats;
+    /* The round that meets the fault runs on a thread: more work until it has come back. */
+    for (unsigned i = 0; i < 400; i++) {
+        store_stats(store, &stats);
+        if (stats.trouble[0] != '\0')
+            break;
+        work(2);
+    }
+    if (stats.trouble[0] == '\0')
+        fail_msg("%s was never met", step);
+    assert_false(stats.read_only);
+}
+
+/* A round without trouble takes it back. */
+static void expect_no_trouble(void)
+{
+    struct store_stats stats;
+    for (unsigned i = 0; i < 400; i++) {
+        store_stats(store, &stats);
+        if (stats.trouble[0] == '\0')
+            return;
+        work(2);
+    }
+    fail_msg("still said: %s", stats.trouble);
+}
+
+static void on_finding(void *arg, const struct store_finding *finding)
+{
+    if (finding->severity == 2)
+        fail_msg("%s: %s", finding->file, finding->text);
+}
+
+static void each_step_fails(void **state)
+{
+    static const char *const steps[] = {
+        "store.journal.write",   "store.journal.sync",    "store.journal.rename",
+        "store.journal.unlink",  "store.snapshot.write",  "store.snapshot.sync",
+        "store.snapshot.rename", "store.snapshot.unlink", "store.journal.sync_directory",
+        "store.compact.write",   "store.segment.publish", "store.snapshot.sync_directory",
+        "store.segment.rename",  "store.segment.named"};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        char fault[64];
+        open_and_verify();
+        snprintf(fault, sizeof(fault), "%s=%s", steps[i], i % 2 == 0 ? "EIO" : "ENOSPC");
+        fault_set(fault);
+        work(20);
+        expect_trouble(steps[i]);
+        fault_set(NULL);
+        expect_no_trouble();
+        work(20);
+        store_close(&store);
+    }
+    open_and_verify();
+    store_close(&store);
+    struct error error = {""};
+    struct store_check_options check = {.report = on_finding};
+    assert_true(store_local_check(directory, &check, &error));
+}
+
+static void a_rebuild_fails(void **state)
+{
+    static const char *const faults[] = {"store.rebuild.begin@1=EIO", "store.rebuild.commit@1=EIO",
+                                         "store.rebuild.commit@2=ENOSPC"};
+    char index[64];
+    struct error error;
+    snprintf(index, sizeof(index), "%s/index", directory);
+    for (size_t i = 0; i < 3; i++) {
+        wipe(index);
+        fault_set(faults[i]);
+        assert_false(open_volume(&error));
+        assert_string_not_equal(error.text, "");
+        fault_set(NULL);
+        open_and_verify();
+        work(5);
+        store_close(&store);
+    }
+}
+
+int main(void)
+{
+    if (mkdtemp(directory) == NULL)
+        return 1;
+    base = event_base_new();
+    for (unsigned i = 0; i < WORK_ACCOUNTS; i++)
+        work_init(&accounts[i], i);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_step_fails),
+        cmocka_unit_test(a_rebuild_fails),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    for (unsigned i = 0; i < WORK_ACCOUNTS; i++)
+        work_finish(&accounts[i]);
+    event_base_free(base);
+    wipe(directory);
+    return failed;
+}
+#else
+int main(void)
+{
+    return 77; /* meson: skipped; needs -Dfaults=true */
+}
+#endif
