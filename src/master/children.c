@@ -422,20 +422,25 @@ static bool any_alive(const struct master *master, unsigned roles)
     return false;
 }
 
-/* First nobody new comes in, then sessions end, then what they needed. */
+/* First nobody new comes in, then sessions end, then what they needed. tls is told at once, so that
+ * it does not linger for clients, and goes when its last connection has ended. */
 static void drain_next(struct master *master)
 {
-    static const unsigned order[] = {IPC_DOOR, IPC_WORKER,
-                                     IPC_TLS | IPC_AUTH | IPC_READER | IPC_CONTROL};
+    static const struct {
+        unsigned tell, wait;
+    } order[] = {
+        {IPC_DOOR | IPC_TLS, IPC_DOOR},
+        {IPC_WORKER, IPC_WORKER},
+        {IPC_AUTH | IPC_READER | IPC_CONTROL, IPC_TLS | IPC_AUTH | IPC_READER | IPC_CONTROL}};
     for (size_t i = 0; i < sizeof(order) / sizeof(*order); i++) {
         struct process *process;
-        if ((master->draining_roles & order[i]) == 0) {
-            master->draining_roles |= order[i];
+        if ((master->draining_roles & order[i].tell) == 0) {
+            master->draining_roles |= order[i].tell;
             TAILQ_FOREACH (process, &master->processes, next)
-                if ((process->role & order[i]) != 0 && process->channel != NULL)
+                if ((process->role & order[i].tell) != 0 && process->channel != NULL)
                     ipc_send_drain(process->channel, &(struct ipc_drain){0});
         }
-        if (any_alive(master, order[i]))
+        if (any_alive(master, order[i].wait))
             return;
     }
     master_finish(master);
