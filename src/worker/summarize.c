@@ -13,7 +13,8 @@
 #include "message/summary.h"
 #include "worker/worker_priv.h"
 
-enum { NO_READER = UINT32_MAX, TRIES = 2 };
+enum { TRIES = 2 };
+#define NO_READER UINT32_MAX
 
 struct request {
     RB_ENTRY(request) by_id;
