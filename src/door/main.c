@@ -189,7 +189,7 @@ int main(void)
         .profile = &profile,
         .handlers = &handlers,
         .create = create,
-            .peer_down = peer_down,
+        .peer_down = peer_down,
         .drain = drain,
         .status = status,
     };
