@@ -208,7 +208,9 @@ void header_parse(struct slice header, bool in_digest, struct arena *arena,
                   struct summary_part *part, struct summary_envelope *envelope,
                   struct header_message *message)
 {
-    struct fields fields = fields_make(slice_sub(header, 0, PARSE_HEADER_MAX));
+    struct slice mark = SLICE_LITERAL("\xef\xbb\xbf"); /* some editors begin a file with it */
+    struct slice start = slice_sub(header, slice_starts(header, mark) ? mark.size : 0, header.size);
+    struct fields fields = fields_make(slice_sub(start, 0, PARSE_HEADER_MAX));
     struct field field;
     uint32_t seen = 0;
     bool typed = false;

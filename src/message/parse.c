@@ -202,20 +202,27 @@ static void set_boundary(struct open_part *open, struct slice boundary)
 
 /* ---- headers ------------------------------------------------------------------------------- */
 
-/* A body that begins without a header: its first line is neither field nor mbox line nor
- * continuation. */
-static bool header_is_missing(struct slice rest)
+static bool is_field_line(struct slice line)
 {
-    if (rest.size == 0 || rest.data[0] == ' ' || rest.data[0] == '\t' ||
-        slice_starts(rest, SLICE_LITERAL("From ")) || slice_starts(rest, SLICE_LITERAL(">From ")))
-        return false;
     size_t i = 0;
-    while (i < rest.size && rest.data[i] > ' ' && rest.data[i] < 0x7f && rest.data[i] != ':')
+    while (i < line.size && line.data[i] > ' ' && line.data[i] < 0x7f && line.data[i] != ':')
         i++;
     size_t name = i;
-    while (i < rest.size && (rest.data[i] == ' ' || rest.data[i] == '\t'))
+    while (i < line.size && (line.data[i] == ' ' || line.data[i] == '\t'))
         i++;
-    return name == 0 || i == rest.size || rest.data[i] != ':';
+    return name > 0 && i < line.size && line.data[i] == ':';
+}
+
+/* A body that begins without a header: its first line is neither field nor mbox line nor
+ * continuation, and no field follows. rest: from that line on. */
+static bool header_is_missing(struct slice rest)
+{
+    struct slice first = slice_split(&rest, '\n');
+    struct slice second = slice_split(&rest, '\n');
+    return !(first.size == 0 || first.data[0] == ' ' || first.data[0] == '\t' ||
+             slice_starts(first, SLICE_LITERAL("From ")) ||
+             slice_starts(first, SLICE_LITERAL(">From ")) || is_field_line(first) ||
+             is_field_line(second));
 }
 
 /*
@@ -238,8 +245,7 @@ static size_t skip_header(struct parser *parser, int *found, bool *close)
                 at -= at - 1 > from && data[at - 2] == '\r' ? 2 : 1;
             return at - from;
         }
-        if (at == from && !empty &&
-            header_is_missing(slice_sub(parser->bytes, at, line_end(parser, at) - at)))
+        if (at == from && !empty && header_is_missing(slice_sub(parser->bytes, at, size - at)))
             return 0;
         size_t end = line_end(parser, at);
         parser->lines += end < size;

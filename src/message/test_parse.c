@@ -374,9 +374,18 @@ static void header_forms(void **state)
     expect_text(f->summary.parts[0].envelope->subject, "no body");
     assert_int_equal(f->summary.parts[0].body_size, 0);
     /* No header at all. */
-    parse(f, "Dear all,\nhello: this is no header\n\nbye\n");
+    parse(f, "Dear all,\nthis is no header\n\nbye: bye\n");
     assert_int_equal(f->summary.parts[0].header_size, 0);
     assert_int_equal(f->summary.parts[0].body_lines, 4);
+    parse(f, "one line");
+    assert_int_equal(f->summary.parts[0].header_size, 0);
+    /* One that begins with a line that is none, or with a byte order mark. */
+    parse(f, "Mail content:\nTo: a@b\n\nbody\n");
+    expect_body(f, 0, "body\r\n");
+    expect_text(f->summary.parts[0].envelope->to.list[0].host, "b");
+    parse(f, "\xef\xbb\xbfSubject: marked\nTo: a@b\n\nbody\n");
+    expect_text(f->summary.parts[0].envelope->subject, "marked");
+    expect_body(f, 0, "body\r\n");
     /* Lines that are none are passed over. */
     parse(f, "From me@example.org Thu Jan  1 00:00:00 1970\n>From you\nSubject : spaced\n"
              "nonsense\n still nonsense\nTo: a@b\n\nbody\n");
