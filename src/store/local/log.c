@@ -51,6 +51,8 @@ static struct size size_of(const struct txn_queue *txns)
     return size;
 }
 
+static const uint8_t zeros[4096];
+
 /* ---- building the append ------------------------------------------------------------------- */
 
 static void piece(struct pieces *pieces, const void *bytes, size_t size)
@@ -75,7 +77,6 @@ static uint8_t *small(struct pieces *pieces, size_t size)
 static void add_frame(struct log *log, struct pieces *pieces, struct frame *frame,
                       struct slice payload)
 {
-    static const uint8_t zeros[FRAME_ALIGN];
     frame->volume = log->local->volume.uuid;
     frame->generation = log->segment->generation;
     frame->durable = log->durable;
@@ -196,7 +197,7 @@ static void build(struct log *log, struct tick *tick, struct pieces *pieces,
     /* Headers, and the payloads of SEGMENT and COMMIT. */
     pieces->headers = mem_alloc((size->frames + 1) * FRAME_HEADER + FRAME_SEGMENT_PAYLOAD +
                                 FRAME_COMMIT_PAYLOAD + size->batches * sizeof(struct id));
-    pieces->vectors = mem_array((size->frames + 1) * 3, sizeof(*pieces->vectors));
+    pieces->vectors = mem_array((size->frames + 1) * 3 + 1, sizeof(*pieces->vectors));
     if (tick->opened != NULL)
         add_segment(log, pieces);
     STAILQ_FOREACH (txn, &tick->txns, in_log) {
@@ -206,6 +207,8 @@ static void build(struct log *log, struct tick *tick, struct pieces *pieces,
     add_commit(log, pieces, &tick->txns, size->batches, last);
     tick->end = (struct position){last, log->segment->generation, log->offset + pieces->bytes};
     tick->bytes = pieces->bytes;
+    /* Zeros to the end of the page, or the kernel would have to read it from the disk first. */
+    piece(pieces, zeros, (size_t)(-tick->end.offset & (sizeof(zeros) - 1)));
 }
 
 static void write_tick(struct log *log, struct tick *tick)
