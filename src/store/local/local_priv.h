@@ -635,7 +635,7 @@ static inline struct local *local_of(struct store *store)
 
 /* One line for the administrator, in the log and in stats.trouble. */
 void local_trouble(struct local *local, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3), nonnull(2)));
 void local_freeze(struct local *local, struct id partition); /* in memory; zero: all */
 bool local_is_frozen(const struct local *local, struct id partition);
 /* A failed write or sync, a broken index: the volume stops and recovers (rule 2). On the loop. */
