@@ -339,6 +339,7 @@ struct mailbox_copied {
 typedef void mailbox_copy_done(void *arg, enum mailbox_result result,
                                const struct mailbox_copied *copied);
 /* OK, NO_SUCH (target), OVER_QUOTA and trouble; all or none. Flags and dates go along. With move
- * each message is in both or in the target alone, never in none (RFC 6851). */
+ * each message is in the source or in the target, never in both or none (RFC 6851 3.3); a large
+ * move that fails half-way has moved those in `copied`, whatever the result says. */
 void mailbox_copy(struct mailbox_view *view, const struct uidset *uids, struct slice target,
                   bool move, mailbox_copy_done *done, void *arg);

@@ -15,10 +15,55 @@ void __real_store_scan(struct store *store, struct id partition, struct slice fr
                        size_t most, store_scanned *scanned, void *arg);
 void __wrap_store_scan(struct store *store, struct id partition, struct slice from, struct slice to,
                        size_t most, store_scanned *scanned, void *arg);
+
+/* A page that was read before, and is answered after, what happened meanwhile: as by the reader
+ * threads of an engine. */
+static struct held {
+    bool wanted, here;
+    store_scanned *scanned;
+    void *arg;
+    enum store_result result;
+    struct store_item items[64];
+    size_t count;
+    bool more;
+} held;
+
+static void hold_scanned(void *arg, enum store_result result, const struct store_item *items,
+                         size_t count, bool more)
+{
+    assert_true(count <= 64);
+    held.here = true;
+    held.result = result;
+    held.count = count;
+    held.more = more;
+    for (size_t i = 0; i < count; i++) {
+        held.items[i].key =
+            slice_make(mem_dup(items[i].key.data, items[i].key.size), items[i].key.size);
+        held.items[i].value =
+            slice_make(mem_dup(items[i].value.data, items[i].value.size), items[i].value.size);
+    }
+}
+
+static void held_release(void)
+{
+    held.here = false;
+    held.scanned(held.arg, held.result, held.items, held.count, held.more);
+    for (size_t i = 0; i < held.count; i++) {
+        free((void *)(uintptr_t)held.items[i].key.data);
+        free((void *)(uintptr_t)held.items[i].value.data);
+    }
+}
+
 void __wrap_store_scan(struct store *store, struct id partition, struct slice from, struct slice to,
                        size_t most, store_scanned *scanned, void *arg)
 {
     scans++;
+    if (held.wanted) {
+        held.wanted = false;
+        held.scanned = scanned;
+        held.arg = arg;
+        scanned = hold_scanned;
+    }
     __real_store_scan(store, partition, from, to, most, scanned, arg);
 }
 void __real_store_get(struct store *store, struct id partition, struct slice key, store_got *got,
@@ -310,6 +355,90 @@ static void test_large(void **state)
     lab_finish(&lab);
 }
 
+/* Messages that come in, and go, while a mailbox is being read. */
+static void test_changes_while_loading(void **state)
+{
+    struct lab lab;
+    struct answer opened = {0};
+    lab_init(&lab);
+    lab.options.memory_budget = 1;
+    lab_grace(&lab, 1000);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(lab_append(&lab, "INBOX", 119), MAILBOX_OK);
+    held.wanted = true;
+    struct mailbox_view *view =
+        mailbox_view_open(lab.account, SLICE_LITERAL("INBOX"), false, on_view, &opened);
+    lab_settle(&lab);
+    assert_true(held.here);
+    assert_int_equal(lab_append(&lab, "INBOX", 3), MAILBOX_OK); /* two of them in a new page */
+    assert_false(opened.done);
+    held_release();
+    lab_wait(&lab, &opened);
+    assert_int_equal(opened.result, MAILBOX_OK);
+    assert_int_equal(mailbox_view_count(view), 122);
+    for (uint32_t uid = 1; uid <= 122; uid++)
+        assert_int_equal(mailbox_view_sequence(view, uid), uid);
+    mailbox_view_close(&view);
+
+    /* Deleted while it is being read. */
+    struct answer deleted = {0};
+    assert_int_equal(lab_append(&lab, "Trash", 3), MAILBOX_OK);
+    held.wanted = true;
+    opened = (struct answer){0};
+    view = mailbox_view_open(lab.account, SLICE_LITERAL("Trash"), false, on_view, &opened);
+    lab_settle(&lab);
+    mailbox_delete(lab.account, SLICE_LITERAL("Trash"), on_done, &deleted);
+    lab_wait(&lab, &deleted);
+    held_release();
+    lab_wait(&lab, &opened);
+    assert_int_equal(opened.result, MAILBOX_NO_SUCH);
+    mailbox_view_close(&view);
+
+    /* Closed while it is being read. */
+    held.wanted = true;
+    opened = (struct answer){0};
+    view = mailbox_view_open(lab.account, SLICE_LITERAL("INBOX"), false, on_view, &opened);
+    lab_settle(&lab);
+    mailbox_view_close(&view);
+    held_release();
+    lab_settle(&lab);
+    assert_false(opened.done);
+    lab_recount(&lab);
+    lab_finish(&lab);
+}
+
+static void test_far_behind(void **state)
+{
+    struct lab lab;
+    struct session slow;
+    enum { MESSAGES = 20000 };
+    lab_init(&lab);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(lab_append(&lab, "INBOX", 1000), MAILBOX_OK);
+    struct mailbox_view *view = lab_view(&lab, "INBOX");
+    for (int i = 0; i < MESSAGES / 1000 - 1; i++)
+        assert_int_equal(lab_copy(&lab, view, 1, 1000, "INBOX", false), MAILBOX_OK);
+    mailbox_view_close(&view);
+    view = lab_view(&lab, "INBOX");
+    session_begin(&slow, lab_view(&lab, "INBOX"));
+    for (int i = 0; i <= LOG_MAX / MESSAGES; i++) {
+        assert_int_equal(mailbox_view_state(slow.view), MAILBOX_VIEW_LIVE);
+        assert_int_equal(lab_store(&lab, view, 1, UINT32_MAX,
+                                   i % 2 == 0 ? MAILBOX_STORE_ADD : MAILBOX_STORE_REMOVE,
+                                   MAILBOX_SEEN),
+                         MAILBOX_OK);
+        mailbox_view_poll(view, true, &(struct mailbox_teller){NULL, NULL, NULL}, NULL);
+    }
+    assert_int_equal(mailbox_view_state(slow.view), MAILBOX_VIEW_BROKEN);
+    assert_int_equal(slow.notified, 1);
+    assert_int_equal(mailbox_view_count(slow.view), 0);
+    assert_int_equal(mailbox_view_state(view), MAILBOX_VIEW_LIVE);
+    assert_true(view->contents->changed_count < MESSAGES);
+    session_finish(&slow);
+    mailbox_view_close(&view);
+    lab_finish(&lab);
+}
+
 static void test_memory_is_given_back(void **state)
 {
     struct lab lab;
@@ -382,6 +511,8 @@ int main(void)
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_memory_is_given_back),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_changes_while_loading),
+        cmocka_unit_test(test_far_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
