@@ -4,7 +4,7 @@
  *
  * Start: command line, configuration, data directory and its lock, working directory there,
  * listening sockets, certificate, then children. Ready when all are. SIGHUP reloads; SIGTERM and
- * SIGINT drain, a second one kills.
+ * SIGINT drain, another one a second later kills.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -25,7 +25,11 @@
 #include "base/mem.h"
 #include "master/master.h"
 
-enum { SPARE_DESCRIPTORS = 2000 };
+enum {
+    SPARE_DESCRIPTORS = 2000,
+    /* A second signal sooner than that is the same one twice: to us and to our group. */
+    IMPATIENT_US = 1000000,
+};
 
 static const char usage[] =
     "usage: restante serve [--config FILE] [--data DIR] [--listen NAME=ADDRESS:PORT]...\n"
@@ -213,10 +217,13 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 static void drain(struct master *master)
 {
     struct timeval limit = {.tv_sec = (time_t)master->config.settings.timeout_drain};
+    uint64_t now = clock_monotonic_us();
     if (master->state == MASTER_DRAINING) {
-        children_kill(master);
+        if (now - master->draining_since_us > IMPATIENT_US)
+            children_kill(master);
         return;
     }
+    master->draining_since_us = now;
     master->state = MASTER_DRAINING;
     log_info("stopping", "seconds=%ld", (long)limit.tv_sec);
     notify("STOPPING=1");

@@ -74,6 +74,7 @@ struct master {
     enum master_state state;
     unsigned draining_roles; /* the roles that have been told to stop */
     struct event *drain_deadline;
+    uint64_t draining_since_us;
     bool finished;
     int status; /* exit status */
 };

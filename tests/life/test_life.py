@@ -111,8 +111,10 @@ class Processes(unittest.TestCase):
             self.assertIn("error", server.ask(verb="nonsense")[0])
             with server.connect() as imap:
                 self.assertIn(b"* OK", imap.recv(4096))
+                server.process.send_signal(signal.SIGTERM)  # and at once again, below
                 self.assertEqual(server.stop(), 0)
                 self.assertIn(b"* BYE", imap.recv(4096))
+                self.assertNotIn("event=child_killed", server.log_text())
             for process in processes.values():
                 self.assertFalse(alive(process["pid"]), process)
             self.assertFalse(os.path.exists(os.path.join(server.data, "run", "control.sock")))
@@ -186,6 +188,18 @@ class Processes(unittest.TestCase):
             self.assertTrue(server.certificate())
             wait_until("health", lambda: server.http("/healthz")[0] == 200)
             self.assertEqual(server.stop(), 0)
+
+    def test_master_killed(self):
+        """Nobody stays behind without a master, and the next one finds all as it should be."""
+        with Life() as server:
+            children = [process["pid"] for process in server.all_ready().values()]
+            server.process.kill()
+            server.process.wait(PATIENCE)
+            wait_until("children to end", lambda: not any(alive(pid) for pid in children))
+            with open(server.log, "w"):
+                pass
+            server.start()
+            self.assertTrue(server.all_ready())
 
     def test_reload(self):
         """A session lives on; a new certificate is served; a bad one keeps the old and says so."""
