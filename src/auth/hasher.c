@@ -197,23 +197,28 @@ struct hasher_stats hasher_stats(const struct hasher *hasher)
     return hasher->stats;
 }
 
+void hasher_grow(struct hasher *hasher, unsigned threads)
+{
+    sigset_t all, before;
+    hasher->thread = mem_grow(hasher->thread, hasher->threads + threads, sizeof(*hasher->thread));
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (unsigned i = 0; i < threads; i++) {
+        int result = pthread_create(&hasher->thread[hasher->threads++], NULL, thread_run, hasher);
+        ASSERT(result == 0);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 struct hasher *hasher_create(struct event_base *base, unsigned threads)
 {
     struct hasher *hasher = MEM_NEW(struct hasher);
-    sigset_t all, before;
     hasher->post = post_create(base);
     pthread_mutex_init(&hasher->lock, NULL);
     pthread_cond_init(&hasher->work, NULL);
     TAILQ_INIT(&hasher->owners);
-    hasher->threads = threads;
-    hasher->thread = mem_array(threads, sizeof(*hasher->thread));
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (unsigned i = 0; i < threads; i++) {
-        int result = pthread_create(&hasher->thread[i], NULL, thread_run, hasher);
-        ASSERT(result == 0);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (threads > 0)
+        hasher_grow(hasher, threads);
     return hasher;
 }
 

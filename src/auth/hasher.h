@@ -41,6 +41,8 @@ struct hash_result {
 
 /* Starts the threads: after sandbox_enter(). */
 struct hasher *hasher_create(struct event_base *base, unsigned threads);
+/* More threads; a hasher may begin with none, then everything waits. */
+void hasher_grow(struct hasher *hasher, unsigned threads);
 /* Ends the threads after the job each is at; what waits is dropped. Accepts NULL. */
 void hasher_destroy(struct hasher **hasher);
 

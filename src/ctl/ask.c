@@ -127,7 +127,9 @@ static void keep_first(void *arg, json_t *value)
 json_t *ctl_account_ask(const struct ctl_data *data, json_t *request, struct error *error)
 {
     json_t *answer = NULL;
-    switch (ctl_ask_server(data, request, keep_first, &answer, error)) {
+    /* Once it is open here, under the lock, no server can have started meanwhile. */
+    switch (ctl_offline_is_open() ? CTL_NO_SERVER
+                                  : ctl_ask_server(data, request, keep_first, &answer, error)) {
     case CTL_NO_SERVER:
         answer = ctl_offline_ask(data, request, error);
         break;

@@ -86,6 +86,7 @@ int ctl_connect(const struct ctl_data *data, const char *name);
  * what to do. */
 json_t *ctl_account_ask(const struct ctl_data *data, json_t *request, struct error *error);
 void ctl_offline_close(void);
+bool ctl_offline_is_open(void);
 /* Verb and request are passed by offline.c; for ask.c only. */
 json_t *ctl_offline_ask(const struct ctl_data *data, json_t *request, struct error *error);
 

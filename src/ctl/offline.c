@@ -104,6 +104,11 @@ json_t *ctl_offline_ask(const struct ctl_data *data, json_t *request, struct err
     return offline.answer;
 }
 
+bool ctl_offline_is_open(void)
+{
+    return offline.open;
+}
+
 void ctl_offline_close(void)
 {
     if (!offline.open)
