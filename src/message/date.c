@@ -37,11 +37,35 @@ static int month_of(struct slice word)
     return 0;
 }
 
-/* hh:mm[:ss]; a 60th second is the leap one (RFC 5322 3.3). */
+static void read_zone(struct slice word, struct date *date)
+{
+    uint32_t hours, minutes;
+    if (word.size == 0)
+        return;
+    if ((word.data[0] == '+' || word.data[0] == '-') &&
+        (word.size == 5 || (word.size == 6 && word.data[3] == ':')) &&
+        slice_u32(slice_sub(word, 1, 2), &hours) &&
+        slice_u32(slice_sub(word, word.size - 2, 2), &minutes) && minutes < 60) {
+        int east = (int)(hours * 60 + minutes);
+        date->zone = word.data[0] == '-' ? -east : east;
+        return;
+    }
+    for (size_t i = 0; i < sizeof(zones) / sizeof(*zones); i++)
+        if (slice_equal_nocase_str(word, zones[i].name))
+            date->zone = zones[i].minutes;
+}
+
+/* hh:mm[:ss[.s]][zone]; a 60th second is the leap one (RFC 5322 3.3). */
 static bool read_time(struct slice word, struct date *date)
 {
     uint32_t hour, minute;
     uint32_t second = 0;
+    size_t zone = 0; /* some put it directly behind, as ISO 8601 does */
+    while (zone < word.size &&
+           (ascii_is_digit(word.data[zone]) || word.data[zone] == ':' || word.data[zone] == '.'))
+        zone++;
+    struct slice behind = slice_sub(word, zone, word.size);
+    word.size = zone;
     if (!slice_u32(slice_split(&word, ':'), &hour) || !slice_u32(slice_split(&word, ':'), &minute))
         return false;
     struct slice seconds = slice_split(&word, '.');
@@ -50,22 +74,8 @@ static bool read_time(struct slice word, struct date *date)
     if (hour > 23 || minute > 59 || second > 60)
         return false;
     date->second = (int)(hour * 3600 + minute * 60 + second);
+    read_zone(behind, date);
     return true;
-}
-
-static void read_zone(struct slice word, struct date *date)
-{
-    uint32_t number;
-    if ((word.data[0] == '+' || word.data[0] == '-') && word.size == 5 &&
-        slice_u32(slice_sub(word, 1, 4), &number)) {
-        int minutes = (int)(number / 100 * 60 + number % 100);
-        if (number % 100 < 60)
-            date->zone = word.data[0] == '-' ? -minutes : minutes;
-        return;
-    }
-    for (size_t i = 0; i < sizeof(zones) / sizeof(*zones); i++)
-        if (slice_equal_nocase_str(word, zones[i].name))
-            date->zone = zones[i].minutes;
 }
 
 /* RFC 5322 4.3: two digits below 50 are 20xx, others and three digits are 19xx. */
@@ -102,7 +112,7 @@ static bool read_dashed(struct slice word, struct date *date)
     date->day = (int)day;
     word = slice_sub(word, 2, word.size);
     if (word.size > 1 && ascii_lower(word.data[0]) == 't')
-        date->time_seen = read_time(slice_sub(word, 1, 8), date);
+        date->time_seen = read_time(slice_sub(word, 1, word.size), date);
     return true;
 }
 

@@ -157,6 +157,10 @@ static void dates(void **state)
     expect_date("2001-01-01 01:00:00 +0100", 978307200);
     expect_date("2001-01-01T01:00:00Z", 978310800);
     expect_date("1-Jan-2001 01:00:00 +0100", 978307200);
+    expect_date("2002-09-07T06:10:55-08:00", 1031407855);
+    expect_date("2002-09-24T05:32:00-0700", 1032870720);
+    expect_date("01 Jan 2001 00:01+0000", 978307260);
+    expect_date("1 Jan 2001 01:00:00.123 +01:00", 978307200);
     expect_date("29 Feb 2000 00:00:00 +0000", 951782400);
     expect_date("31 Dec 9999 23:59:59 -2359", 253402387139);
     static const char *const none[] = {
