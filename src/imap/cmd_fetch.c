@@ -35,7 +35,7 @@ static bool gather(struct imap_session *session, struct fetch *fetch)
     size_t most = (fetch->items.need & MAILBOX_NEED_SUMMARY) != 0 ? PAGE_SUMMARY : PAGE_PLAIN;
     arena_reset(&fetch->page);
     fetch->messages = arena_array(&fetch->page, most, sizeof(*fetch->messages));
-    fetch->count = fetch->at = 0;
+    fetch->count = fetch->at = fetch->ahead_next = 0;
     while (fetch->count < most && uidset_next(&fetch->sequences, sequence, &sequence)) {
         struct fetch_message *message = &fetch->messages[fetch->count++];
         const struct mailbox_entry *entry = mailbox_view_at(session->view, sequence);
@@ -196,6 +196,8 @@ static enum imap_step serve(struct imap_session *session, struct fetch *fetch)
         }
         if (imap_output_full(session))
             return IMAP_WAIT_OUTPUT;
+        if (!fetch->reading)
+            fetch_read_ahead(session, fetch);
         enum imap_step step = fetch_prepare_summary(session, fetch, message);
         if (step != IMAP_DONE)
             return step;
@@ -248,6 +250,9 @@ static enum imap_step fetch_proceed(struct imap_session *session, void *own)
     case FETCH_BEGIN:
         return begin(session, fetch);
     case FETCH_GATHER:
+        if (fetch->outstanding > 0) /* of messages that turned out not to need it */
+            return fetch_await_all(session, fetch);
+        fetch->awaits_all = false;
         if (!gather(session, fetch))
             return answer(session, fetch);
         fetch->phase = fetch->items.need != 0 ? FETCH_LOADED : FETCH_SERVE;
@@ -279,6 +284,7 @@ static void fetch_finish(void *own)
 {
     struct fetch *fetch = own;
     uidset_finish(&fetch->sequences);
+    fetch_ahead_finish(fetch);
     arena_finish(&fetch->page);
     arena_finish(&fetch->scratch);
     if (fetch->line != NULL)

@@ -30,13 +30,134 @@ static void on_read(void *arg, enum mailbox_result result, struct evbuffer *byte
     imap_mailbox_done(session, result);
 }
 
+/* ---- reading ahead ------------------------------------------------------------------------- */
+
+static bool chooses_fields(const struct fetch_item *item)
+{
+    return item->text == FETCH_FIELDS || item->text == FETCH_FIELDS_NOT;
+}
+
+/* What is to be read for a section; false: there is no such part. */
+static bool section_range(const struct summary *summary, const struct fetch_message *message,
+                          const struct fetch_item *item, struct fetch_range *range)
+{
+    if (item->depth == 0 && item->text == FETCH_ALL)
+        *range = (struct fetch_range){0, message->size};
+    else if (!fetch_locate(summary, message->prefix_size, item, range))
+        return false;
+    if (chooses_fields(item) && range->size > HEADER_MAX)
+        range->size = HEADER_MAX;
+    if (!chooses_fields(item))
+        fetch_clip(item, range);
+    return true;
+}
+
+static const struct fetch_item *first_section(const struct fetch *fetch)
+{
+    for (size_t i = 0; i < fetch->items.count; i++)
+        if (fetch->items.list[i].kind == FETCH_SECTION)
+            return &fetch->items.list[i];
+    return NULL;
+}
+
+static void on_ahead(void *arg, enum mailbox_result result, struct evbuffer *bytes)
+{
+    struct fetch_ahead *ahead = arg;
+    struct imap_session *session = ahead->session;
+    struct fetch *fetch = session->work.own;
+    ahead->arrived = true;
+    ahead->result = result;
+    if (result == MAILBOX_OK)
+        evbuffer_add_buffer(ahead->bytes, bytes);
+    fetch->outstanding--;
+    if (fetch->awaited == ahead || (fetch->awaits_all && fetch->outstanding == 0))
+        imap_mailbox_done(session, result);
+}
+
+static void ask_ahead(struct imap_session *session, struct fetch *fetch,
+                      struct fetch_message *message, struct fetch_ahead *ahead)
+{
+    struct summary summary;
+    struct fetch_range range;
+    uint64_t blob = message->size - message->prefix_size;
+    if (!message->loaded || message->result != MAILBOX_OK)
+        return;
+    arena_reset(&fetch->scratch);
+    if (!summary_decode(message->packed, blob, &fetch->scratch, &summary) ||
+        !section_range(&summary, message, first_section(fetch), &range) || range.size == 0 ||
+        range.size > FETCH_AHEAD_BYTES)
+        return;
+    if (ahead->bytes == NULL)
+        ahead->bytes = evbuffer_new();
+    evbuffer_drain(ahead->bytes, evbuffer_get_length(ahead->bytes));
+    ahead->session = session;
+    ahead->range = range;
+    ahead->asked = true;
+    ahead->arrived = false;
+    message->ahead = ahead;
+    fetch->outstanding++;
+    mailbox_read(session->view, message->uid, range.offset, range.size, on_ahead, ahead);
+}
+
+void fetch_read_ahead(struct imap_session *session, struct fetch *fetch)
+{
+    if (first_section(fetch) == NULL)
+        return;
+    if (fetch->ahead_next < fetch->at)
+        fetch->ahead_next = fetch->at;
+    while (fetch->ahead_next < fetch->count && fetch->ahead_next < fetch->at + FETCH_AHEAD) {
+        struct fetch_ahead *ahead = &fetch->ahead[fetch->ahead_next % FETCH_AHEAD];
+        if (ahead->asked && !ahead->arrived)
+            break; /* of a message that is served and did not need it */
+        ask_ahead(session, fetch, &fetch->messages[fetch->ahead_next++], ahead);
+    }
+}
+
+enum imap_step fetch_await_all(struct imap_session *session, struct fetch *fetch)
+{
+    fetch->awaits_all = true;
+    return imap_wait_store(session, "reads that are not needed");
+}
+
+/* No read is on its way any more, or the view is closed next. */
+void fetch_ahead_finish(struct fetch *fetch)
+{
+    for (size_t i = 0; i < FETCH_AHEAD; i++)
+        if (fetch->ahead[i].bytes != NULL)
+            evbuffer_free(fetch->ahead[i].bytes);
+}
+
+static bool was_asked_ahead(const struct fetch_message *message, uint64_t offset, uint64_t size)
+{
+    const struct fetch_ahead *ahead = message->ahead;
+    return ahead != NULL && ahead->asked && ahead->range.offset == offset &&
+           ahead->range.size == size;
+}
+
 static enum imap_step read_bytes(struct imap_session *session, struct fetch *fetch,
                                  const struct fetch_message *message, uint64_t offset,
                                  uint64_t size)
 {
     fetch->reading = true;
-    mailbox_read(session->view, message->uid, offset, size, on_read, session);
-    return imap_wait_store(session, "a message's bytes");
+    if (!was_asked_ahead(message, offset, size)) {
+        mailbox_read(session->view, message->uid, offset, size, on_read, session);
+        return imap_wait_store(session, "a message's bytes");
+    }
+    fetch->awaited = message->ahead;
+    return message->ahead->arrived ? IMAP_MORE : imap_wait_store(session, "a message's bytes");
+}
+
+/* The read that was waited for is done: its bytes, whoever asked for them. */
+static void collect_bytes(struct fetch *fetch)
+{
+    struct fetch_ahead *ahead = fetch->awaited;
+    fetch->awaited = NULL;
+    fetch->reading = false;
+    if (ahead == NULL)
+        return;
+    fetch->result = ahead->result;
+    evbuffer_add_buffer(fetch->bytes, ahead->bytes);
+    ahead->asked = false;
 }
 
 static void drop_bytes(struct fetch *fetch)
@@ -76,6 +197,7 @@ enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch 
         return read_bytes(session, fetch, message, message->prefix_size,
                           blob < HEADER_MAX ? blob : HEADER_MAX);
     }
+    collect_bytes(fetch);
     if (fetch->result == MAILBOX_BROKEN)
         return IMAP_CLOSE;
     if (fetch->result == MAILBOX_OK) {
@@ -119,24 +241,13 @@ static void put_fields(struct imap_session *session, struct fetch *fetch,
     buf_finish(&chosen);
 }
 
-static bool chooses_fields(const struct fetch_item *item)
-{
-    return item->text == FETCH_FIELDS || item->text == FETCH_FIELDS_NOT;
-}
-
 static enum imap_step begin_section(struct fetch *fetch, const struct fetch_message *message,
                                     const struct fetch_item *item)
 {
-    if (item->depth == 0 && item->text == FETCH_ALL) {
-        fetch->range = (struct fetch_range){0, message->size};
-    } else if (!fetch_locate(&fetch->summary, message->prefix_size, item, &fetch->range)) {
+    if (!section_range(&fetch->summary, message, item, &fetch->range)) {
         evbuffer_add_printf(fetch_item_begins(fetch), "%s NIL", item->label);
         return IMAP_DONE;
     }
-    if (chooses_fields(item) && fetch->range.size > HEADER_MAX)
-        fetch->range.size = HEADER_MAX;
-    if (!chooses_fields(item))
-        fetch_clip(item, &fetch->range);
     if (fetch->range.size == 0) {
         evbuffer_add_printf(fetch_item_begins(fetch), "%s \"\"", item->label);
         return IMAP_DONE;
@@ -150,8 +261,8 @@ static enum imap_step take_bytes(struct imap_session *session, struct fetch *fet
                                  const struct fetch_item *item)
 {
     uint64_t wanted = fetch->range.size < CHUNK || chooses_fields(item) ? fetch->range.size : CHUNK;
+    collect_bytes(fetch);
     bool good = fetch->result == MAILBOX_OK && evbuffer_get_length(fetch->bytes) == wanted;
-    fetch->reading = false;
     if (!good) {
         fetch->damaged = true;
         if (fetch->result == MAILBOX_BROKEN || fetch->announced)

@@ -10,6 +10,22 @@ struct fetch_message { /* of the page; as in struct mailbox_message */
     int32_t zone_minutes;
     uint32_t prefix_size;
     struct slice packed;
+    struct fetch_ahead *ahead; /* its first section is being read; NULL: no */
+};
+
+/* The first section of a message, asked for before its turn: a round trip to the disk's threads for
+ * many messages at once. */
+struct fetch_ahead {
+    struct imap_session *session;
+    struct fetch_range range;
+    bool asked, arrived;
+    enum mailbox_result result;
+    struct evbuffer *bytes;
+};
+
+enum {
+    FETCH_AHEAD = 16,
+    FETCH_AHEAD_BYTES = 65536, /* larger sections are read in their turn */
 };
 
 enum fetch_phase { FETCH_BEGIN, FETCH_GATHER, FETCH_LOADED, FETCH_SEEN, FETCH_SERVE };
@@ -36,11 +52,22 @@ struct fetch {
     struct fetch_range range;   /* what is still to be read */
     struct evbuffer *bytes;     /* what has been read */
     enum mailbox_result result; /* of the read */
+    /* Reading ahead: */
+    struct fetch_ahead ahead[FETCH_AHEAD]; /* of message i: i % FETCH_AHEAD */
+    size_t ahead_next;                     /* message to ask for next */
+    struct fetch_ahead *awaited;           /* what the section waits for */
+    unsigned outstanding;
+    bool awaits_all;
 };
 
 /* The line, with the space before another item. */
 struct evbuffer *fetch_item_begins(struct fetch *fetch);
 
+/* Asks for what the next messages of the page will need. */
+void fetch_read_ahead(struct imap_session *session, struct fetch *fetch);
+/* Waits until nothing asked for ahead is on its way: a page may go. */
+enum imap_step fetch_await_all(struct imap_session *session, struct fetch *fetch);
+void fetch_ahead_finish(struct fetch *fetch);
 /* Makes fetch->summary of this message. IMAP_DONE: it is there. */
 enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch *fetch,
                                      const struct fetch_message *message);

@@ -12,10 +12,9 @@ static const char *const seeds[] = {
     "a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a% b*) RETURN (CHILDREN STATUS (MESSAGES))\r\n",
     "a CREATE &ZeVnLIqe-/x (USE (\\Drafts))\r\nb RENAME x {1+}\r\ny\r\n",
     "a APPEND x (\\Seen $a) \"17-Jul-1996 02:44:25 -0700\" {3}\r\nabc {6+}\r\n123456\r\n",
-    "a FETCH 1:*,3 (FLAGS BODY.PEEK[1.2.HEADER.FIELDS.NOT (A \"b\" {1}\r\nc)]<0.9> ENVELOPE)\r\n",
+    "a FETCH 1:*,3 (FLAGS BODY.PEEK[1.HEADER.FIELDS (A \"b\" {1}\r\nc)]<0.9> ENVELOPE)\r\n",
     "a STORE 1 +FLAGS.SILENT (\\Deleted x)\r\nb COPY 1:2 y\r\nc MOVE * z\r\n",
-    "a SEARCH RETURN (MIN) CHARSET UTF-8 OR (NOT SEEN) (SUBJECT {2}\r\nab) ON 1-Feb-1994 UID "
-    "1:9\r\n",
+    "a SEARCH RETURN (MIN) OR (NOT SEEN) (SUBJECT {2}\r\nab) ON 1-Feb-1994 UID 1:9\r\n",
     "a STATUS x (MESSAGES SIZE)\r\nb ID (\"a\" NIL)\r\nc ENABLE X Y\r\nd IDLE\r\nDONE\r\n",
 };
 
