@@ -37,13 +37,13 @@ static void wipe(const char *path)
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static const struct store_local_options options = {.segment_size = 256 << 10,
-                                                   .checkpoint_operations = 60,
-                                                   .checkpoint_ms = 10,
-                                                   .snapshot_operations = 60,
-                                                   .journal_keep_s = 1,
-                                                   .compact_percent = 70,
-                                                   .create = true};
+static struct store_local_options options = {.segment_size = 256 << 10,
+                                             .checkpoint_operations = 60,
+                                             .checkpoint_ms = 10,
+                                             .snapshot_operations = 60,
+                                             .journal_keep_s = 1,
+                                             .compact_percent = 70,
+                                             .create = true};
 
 static bool open_volume(struct error *error)
 {
@@ -144,6 +144,36 @@ static void each_step_fails(void **state)
     assert_true(store_local_check(directory, &check, &error));
 }
 
+/* No snapshot, and the journal cannot be written: then the log segments are all there is. */
+static void no_segment_goes_without_journal(void **state)
+{
+    struct store_stats stats;
+    char index[64];
+    wipe(directory);
+    for (unsigned i = 0; i < WORK_ACCOUNTS; i++) {
+        work_finish(&accounts[i]);
+        work_init(&accounts[i], i);
+    }
+    options.snapshot_operations = 1000000000;
+    open_and_verify();
+    fault_set("store.journal.write=ENOSPC");
+    work(400);
+    store_stats(store, &stats);
+    store_close(&store);
+    fault_set(NULL);
+    assert_true(stats.segments > 10);
+    snprintf(index, sizeof(index), "%s/index", directory);
+    wipe(index);
+    open_and_verify();
+    work(400); /* now it can, and what was held back goes */
+    store_stats(store, &stats);
+    assert_true(stats.compactions > 0);
+    store_close(&store);
+    wipe(index);
+    open_and_verify();
+    store_close(&store);
+}
+
 static void a_rebuild_fails(void **state)
 {
     static const char *const faults[] = {"store.rebuild.begin@1=EIO", "store.rebuild.commit@1=EIO",
@@ -172,6 +202,7 @@ int main(void)
         work_init(&accounts[i], i);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_step_fails),
+        cmocka_unit_test(no_segment_goes_without_journal),
         cmocka_unit_test(a_rebuild_fails),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

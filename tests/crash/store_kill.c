@@ -18,7 +18,7 @@
 #include "base/fault.h"
 #include "store_work.h"
 
-enum { ROUNDS = 60, WINDOW = 6, TELL_EPOCH = 100, TELL_STATS = 101, TELL_DONE = 102 };
+enum { ROUNDS = 100, WINDOW = 6, TELL_EPOCH = 100, TELL_STATS = 101, TELL_DONE = 102 };
 
 struct told {
     uint32_t what; /* number of an account, or TELL_ */
@@ -81,13 +81,13 @@ static void next_change(struct work_account *account)
     store_submit(store, batch, on_done, flight);
 }
 
-static const struct store_local_options options = {.segment_size = 512 << 10,
-                                                   .checkpoint_operations = 150,
+static const struct store_local_options options = {.segment_size = 256 << 10,
+                                                   .checkpoint_operations = 100,
                                                    .checkpoint_bytes = 256 << 10,
                                                    .checkpoint_ms = 30,
                                                    .snapshot_operations = 100,
                                                    .journal_keep_s = 1,
-                                                   .compact_percent = 60,
+                                                   .compact_percent = 75,
                                                    .reader_threads = 2,
                                                    .create = true};
 
@@ -217,13 +217,26 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return remove(path);
 }
 
+/* Every other life ends at a step of the engine: an early one, which is of recovery, any one, or
+ * one around a checkpoint or a removal, where compaction would show that it was too quick. */
+static void choose_fault(unsigned round, char *fault, size_t room)
+{
+    static const char *const steps[] = {"store.index.commit", "store.index.write",
+                                        "store.segment.remove", "store.index.committed",
+                                        "store.journal.rename"};
+    fault[0] = '\0';
+    if (round % 4 == 1)
+        snprintf(fault, room, "*@%u=kill", 1 + dice(round % 8 == 1 ? 60 : 1500));
+    else if (round % 2 == 1)
+        snprintf(fault, room, "%s@%u=kill", steps[dice(5)], 1 + dice(10));
+}
+
 static int rounds(const char *directory)
 {
     for (unsigned i = 0; i < ROUNDS; i++) {
-        char fault[32] = "";
-        if (i % 2 == 1) /* early steps are those of recovery */
-            snprintf(fault, sizeof(fault), "*@%u=kill", 1 + dice(i % 4 == 1 ? 60 : 1500));
-        if (live(directory, fault, 20 + dice(400)) != 0) {
+        char fault[64];
+        choose_fault(i, fault, sizeof(fault));
+        if (live(directory, fault, 20 + dice(600)) != 0) {
             fprintf(stderr, "round %u of %u failed (fault \"%s\")\n", i, ROUNDS, fault);
             return 1;
         }
