@@ -18,7 +18,7 @@
 #include "base/fault.h"
 #include "store_work.h"
 
-enum { ROUNDS = 100, WINDOW = 6, TELL_EPOCH = 100, TELL_STATS = 101, TELL_DONE = 102 };
+enum { ROUNDS = 80, WINDOW = 6, TELL_EPOCH = 100, TELL_STATS = 101, TELL_DONE = 102 };
 
 struct told {
     uint32_t what; /* number of an account, or TELL_ */
