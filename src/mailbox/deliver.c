@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "mailbox/mailbox_priv.h"
 
+enum { DELIVERY_PREFIX_MAX = 16384 }; /* with the rest of an email's record within a value */
+
 struct volume {
     struct store *store;
     uint64_t blob; /* of the bytes; 0: not brought yet */
@@ -23,7 +25,7 @@ struct recipient {
     struct slice prefix, mailbox;
     struct volume *volume;
     enum mailbox_result opened;
-    bool answered;
+    bool refused; /* its prefix is too long */
 };
 
 struct delivery {
@@ -256,6 +258,7 @@ void mailbox_deliver(struct mailbox_env *env, int fd, uint64_t size,
         struct recipient *recipient = &delivery->recipients[i];
         recipient->delivery = delivery;
         recipient->prefix = arena_copy(&delivery->arena, recipients[i].prefix);
+        recipient->refused = recipient->prefix.size > DELIVERY_PREFIX_MAX;
         if (!name_normalise(recipients[i].mailbox, &delivery->arena, &recipient->mailbox))
             recipient->mailbox = SLICE_LITERAL("INBOX");
         recipient->handle =

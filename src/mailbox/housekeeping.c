@@ -224,15 +224,20 @@ static void victims_read(struct round *round)
 
 /* ---- which entries can go ------------------------------------------------------------------- */
 
-/* A session that has not been told of an expunge can still read the message. */
+/* A session that has not been told of an expunge can still read the message. Behind a long log all
+ * wait for a later round. */
 static bool still_shown(const struct box *box, uint32_t uid)
 {
+    enum { LOG_LOOKED_AT = 1000 };
     const struct contents *contents = box->contents;
-    for (size_t i = 0; contents != NULL && i < contents->expunged_count; i++) {
+
+    if (contents == NULL)
+        return false;
+    for (size_t i = 0; i < contents->expunged_count && i < LOG_LOOKED_AT; i++) {
         if (contents->expunged[i].uid == uid)
             return true;
     }
-    return false;
+    return contents->expunged_count > LOG_LOOKED_AT;
 }
 
 static bool can_go(const struct box *box, const struct mailbox_entry *entry, uint32_t expunged)
@@ -241,9 +246,11 @@ static bool can_go(const struct box *box, const struct mailbox_entry *entry, uin
 
     if (box->durable.state == BOX_DELETED || entry->uid < box->durable.dead_below)
         return true;
-    if (expunged == 0 || entry->uid >= box->durable.uidnext || still_shown(box, entry->uid))
+    if (expunged == 0 || entry->uid >= box->durable.uidnext)
         return false;
-    return expunged == 1 || (now >= expunged && now - expunged >= grace);
+    if (expunged > 1 && (now < expunged || now - expunged < grace))
+        return false;
+    return !still_shown(box, entry->uid);
 }
 
 static void page_victims(struct round *round, struct box *box, struct slice page)

@@ -307,6 +307,48 @@ static void test_deliver_many(void **state)
     lab_finish(&lab);
 }
 
+/* The batch that brings the bytes fails: the others bring them again. */
+static void test_deliver_first_fails(void **state)
+{
+    struct lab lab;
+    enum { MANY = 3 };
+    struct mailbox_recipient recipients[MANY] = {0};
+    struct answer answers[MANY] = {0};
+    struct buf bytes = {0};
+    lab_init(&lab);
+    if (lab.directory[0] != 0) {
+        lab_finish(&lab);
+        skip();
+    }
+    for (int i = 0; i < MANY; i++) {
+        lab.ref.id = recipients[i].account.id = id_random();
+        assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    }
+    store_mem_fail(lab.store, 1, STORE_NOSPACE, false);
+    int fd = lab_memfd(message_id);
+    mailbox_deliver(lab.env, fd, sizeof(message_id) - 1, recipients, MANY, on_delivered, answers);
+    for (int i = 0; i < MANY; i++) {
+        lab_wait(&lab, &answers[i]);
+        assert_int_equal(answers[i].result, i == 0 ? MAILBOX_NOSPACE : MAILBOX_OK);
+        assert_false(answers[i].duplicate);
+    }
+    close(fd);
+    for (int i = 0; i < MANY; i++) {
+        lab.ref = recipients[i].account;
+        assert_int_equal(lab_account(&lab), MAILBOX_OK);
+        assert_int_equal(lab_info(&lab, "INBOX").messages, i > 0);
+        if (i == 0)
+            continue;
+        struct mailbox_view *view = lab_view(&lab, "INBOX");
+        buf_clear(&bytes);
+        lab_read(&lab, view, 1, &bytes);
+        assert_true(slice_equal_str(buf_slice(&bytes), message_id));
+        mailbox_view_close(&view);
+    }
+    buf_finish(&bytes);
+    lab_finish(&lab);
+}
+
 static void test_two_sessions(void **state)
 {
     struct lab lab;
@@ -572,13 +614,21 @@ static void test_many_keywords(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_new_account),   cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_subscriptions), cmocka_unit_test(test_append_and_read),
-        cmocka_unit_test(test_deliver),       cmocka_unit_test(test_deliver_many),
-        cmocka_unit_test(test_two_sessions),  cmocka_unit_test(test_store_silent_and_conditional),
-        cmocka_unit_test(test_copy_move),     cmocka_unit_test(test_quota),
-        cmocka_unit_test(test_called_off),    cmocka_unit_test(test_pipelined),
-        cmocka_unit_test(test_many_keywords), cmocka_unit_test(test_delete_under_view),
+        cmocka_unit_test(test_new_account),
+        cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_subscriptions),
+        cmocka_unit_test(test_append_and_read),
+        cmocka_unit_test(test_deliver),
+        cmocka_unit_test(test_deliver_many),
+        cmocka_unit_test(test_two_sessions),
+        cmocka_unit_test(test_store_silent_and_conditional),
+        cmocka_unit_test(test_copy_move),
+        cmocka_unit_test(test_quota),
+        cmocka_unit_test(test_called_off),
+        cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_deliver_first_fails),
+        cmocka_unit_test(test_many_keywords),
+        cmocka_unit_test(test_delete_under_view),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
