@@ -190,6 +190,11 @@ void imap_command_event(struct imap_session *session, enum imap_reader_event eve
         start(session);
         return;
     }
+    if (event == IMAP_READER_ENDLESS) {
+        imap_printf(session, "* BYE The line is too long.\r\n");
+        imap_end(session, "protocol");
+        return;
+    }
     struct imap_parser parser;
     struct slice tag;
     bool uid;

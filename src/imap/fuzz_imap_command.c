@@ -49,6 +49,8 @@ static void feed(struct imap_reader *reader, struct slice in, struct buf *story)
         enum imap_reader_event event = imap_reader_feed(reader, &in);
         if (event == IMAP_READER_MORE)
             continue;
+        if (event == IMAP_READER_ENDLESS)
+            return; /* where a caller stops; every later feed says the same */
         buf_printf(story, "[%d:", (int)event);
         buf_add_slice(story, buf_slice(&reader->text));
         buf_add_str(story, "]");

@@ -304,6 +304,10 @@ static enum door_step handle(struct imap_door *door, enum imap_reader_event even
     enum door_step step;
     if (event == IMAP_READER_LITERAL)
         return run_literal(door);
+    if (event == IMAP_READER_ENDLESS) {
+        door_conn_printf(door->conn, "* BYE The line is too long.\r\n");
+        return DOOR_CLOSE;
+    }
     if (event == IMAP_READER_COMMAND)
         step = door->exchange ? run_response(door) : run_command(door);
     else if (door->exchange) { /* the exchange ends; its answer comes through auth_failed */

@@ -75,6 +75,7 @@ static enum imap_reader_event line_ended(struct imap_reader *reader)
     struct buf *text = &reader->text;
     if (reader->skipping) {
         reader->skipping = false;
+        reader->skipped = 0;
         return IMAP_READER_TOO_LONG;
     }
     text->size--;
@@ -90,6 +91,11 @@ static enum imap_reader_event line_ended(struct imap_reader *reader)
     return IMAP_READER_COMMAND;
 }
 
+static bool is_endless(const struct imap_reader *reader)
+{
+    return reader->skipped > IMAP_ENDLESS_LINES * reader->line_max;
+}
+
 /* Up to and with the next LF. */
 static enum imap_reader_event feed_line(struct imap_reader *reader, struct slice *in)
 {
@@ -100,9 +106,12 @@ static enum imap_reader_event feed_line(struct imap_reader *reader, struct slice
     uint64_t room = reader->line_max + 2 - (reader->text.size - reader->line);
     if (piece.size > room) {
         reader->skipping = true;
+        reader->skipped += piece.size - room;
         piece.size = (size_t)room;
     }
     buf_add_slice(&reader->text, piece);
+    if (is_endless(reader))
+        return IMAP_READER_ENDLESS;
     return ended ? line_ended(reader) : IMAP_READER_MORE;
 }
 
@@ -122,6 +131,10 @@ static void feed_literal(struct imap_reader *reader, struct slice *in)
 
 enum imap_reader_event imap_reader_feed(struct imap_reader *reader, struct slice *in)
 {
+    if (is_endless(reader)) {
+        *in = SLICE_NONE;
+        return IMAP_READER_ENDLESS;
+    }
     while (in->size > 0) {
         if (reader->literal_left > 0) {
             feed_literal(reader, in);

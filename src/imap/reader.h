@@ -17,7 +17,9 @@ enum imap_reader_event {
     IMAP_READER_COMMAND,  /* text is a whole command; clear before the next feed */
     IMAP_READER_LITERAL,  /* the text ends with "{n}\r\n": answer with accept, spool or refuse */
     IMAP_READER_TOO_LONG, /* a line was too long and has been skipped; text has its beginning */
-    IMAP_READER_BARE,     /* a line ended with LF alone; text is what was read */
+    IMAP_READER_ENDLESS, /* one that is far too long goes on; there is no event but this from now on
+                          */
+    IMAP_READER_BARE,    /* a line ended with LF alone; text is what was read */
 };
 
 /* Takes bytes of a spooled literal; false: the literal cannot be kept, the rest is dropped. */
@@ -28,7 +30,10 @@ struct imap_spooled { /* a literal that is not in the text */
     uint64_t size;    /* as announced */
 };
 
-enum { IMAP_SPOOLED_MAX = 64 };
+enum {
+    IMAP_SPOOLED_MAX = 64,
+    IMAP_ENDLESS_LINES = 16, /* times line_max: a line beyond it is endless */
+};
 
 struct imap_reader {
     struct buf text;
@@ -38,7 +43,8 @@ struct imap_reader {
     bool literal_sync;     /* the client waits for "+" (RFC 7888: "{n+}" does not) */
     uint64_t literal_left;
     bool skipping; /* of a line that is too long */
-    bool lines;    /* every line is an event of its own: IDLE, AUTHENTICATE */
+    uint64_t skipped;
+    bool lines; /* every line is an event of its own: IDLE, AUTHENTICATE */
     imap_reader_sink *sink;
     void *sink_arg;
     bool dropping; /* the sink took no more */

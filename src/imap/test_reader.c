@@ -11,7 +11,8 @@
 
 #include "imap/reader.h"
 
-/* Says what happened as text: "C[text]" command, "L(n)" literal, "T" too long, "B[text]" bare. */
+/* Says what happened as text: "C[text]" command, "L(n)" literal, "T" too long, "B[text]" bare,
+ * "E" endless. */
 static void feed(struct imap_reader *reader, struct slice in, struct buf *story)
 {
     while (in.size > 0) {
@@ -27,6 +28,10 @@ static void feed(struct imap_reader *reader, struct slice in, struct buf *story)
         case IMAP_READER_TOO_LONG:
             buf_printf(story, "T(%zu)", text.size);
             break;
+        case IMAP_READER_ENDLESS:
+            if (story->size == 0 || story->data[story->size - 1] != 'E')
+                buf_printf(story, "E");
+            return;
         case IMAP_READER_LITERAL:
             buf_printf(story, "L(%llu%s)", (unsigned long long)reader->literal_size,
                        reader->literal_sync ? "" : "+");
@@ -100,6 +105,13 @@ static void test_too_long(void **state)
           "C[a 34567890123456789012345678901234567890]C[b]");
     check("a 345678901234567890123456789012345678901\r\nb\r\n", "T(42)C[b]");
     check("a 34567890123456789012345678901234567890123456789\r\nb\r\n", "T(42)C[b]");
+    char endless[40 + 16 * 40 + 4];
+    memset(endless, 'a', sizeof(endless));
+    endless[sizeof(endless) - 1] =
+        '\0'; /* one byte beyond 42 and 16 lines: no event was promised */
+    check(endless, "E");
+    endless[sizeof(endless) - 2] = '\0';
+    check(endless, "");
     check("a {5000}\r\nb\r\n", "L(5000)C[b]");
     check("a {99999999999999999999}\r\nb\r\n", "L(18446744073709551615)C[b]");
 }
