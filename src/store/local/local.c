@@ -208,11 +208,13 @@ static bool must_rebuild(struct local *local, uint32_t crashes)
     if (good && bad > 0)
         log_error("store_values_damaged", "volume=%s count=%llu", id_text(local->volume.uuid).text,
                   (unsigned long long)bad);
-    if (good)
-        local->volume.unclean = 1;
-    else
+    if (!good) {
         index_close(&local->index);
-    return !good;
+        return true;
+    }
+    local->volume.unclean = 1;
+    (void)volume_save(&local->volume, NULL); /* or the next crash costs a rebuild, no more */
+    return false;
 }
 
 static bool begin_life(struct local *local, bool *rebuild, struct error *error)

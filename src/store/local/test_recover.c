@@ -205,6 +205,39 @@ static void life_of_nothing(struct lab *lab)
 {
 }
 
+/* Whoever is killed again and again keeps the index: it is walked, found good, and kept. */
+static void crashes_cost_no_rebuild(void **state)
+{
+    struct lab lab;
+    wipe(NULL);
+    crash_after(life_of_mail);
+    for (int i = 0; i < 7; i++)
+        crash_after(life_of_nothing);
+    assert_int_not_equal(access(files_path(directory, "index.bad-1").text, F_OK), 0);
+    open_lab(&lab);
+    expect_mail(&lab);
+    lab_close(&lab);
+}
+
+/* An index that kills its process (here: a file that LMDB takes for its own and is not): rebuilt,
+ * and nothing is lost. */
+static void a_broken_index_is_rebuilt(void **state)
+{
+    struct lab lab;
+    wipe(NULL);
+    crash_after(life_of_mail);
+    open_lab(&lab);
+    lab_close(&lab); /* all is in the index now */
+    int fd = open(files_path(directory, "index/data.mdb").text, O_RDWR);
+    assert_true(fd >= 0 && pwrite(fd, "damage", 6, 16) == 6 && pwrite(fd, "damage", 6, 4112) == 6);
+    close(fd);
+    open_lab(&lab);
+    assert_int_equal(access(files_path(directory, "index.bad-1").text, F_OK), 0);
+    expect_mail(&lab);
+    lab_expect(&lab, 3, "last", "one");
+    lab_close(&lab);
+}
+
 /* Recovery that is itself interrupted, at each of its steps, then goes on as if nothing was. */
 static void recovery_may_crash(void **state)
 {
@@ -550,6 +583,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_there_after_a_crash),
+        cmocka_unit_test(crashes_cost_no_rebuild),
+        cmocka_unit_test(a_broken_index_is_rebuilt),
         cmocka_unit_test(recovery_may_crash),
         cmocka_unit_test(torn_at_every_byte),
         cmocka_unit_test(flipped_ops_payload),
