@@ -220,18 +220,18 @@ static enum door_step input(void *state, struct evbuffer *bytes)
     struct pop3_door *door = state;
     size_t size = evbuffer_get_length(bytes);
     struct evbuffer_ptr end = evbuffer_search_eol(bytes, NULL, NULL, EVBUFFER_EOL_LF);
-    if (end.pos < 0) {
-        if (size > POP3_LINE_MAX || door->skipping) {
-            door->skipping = true;
-            evbuffer_drain(bytes, size);
-        }
-        return DOOR_MORE;
+    bool ended = end.pos >= 0;
+    if (ended) {
+        size = (size_t)end.pos;
     }
-    size = (size_t)end.pos;
     if (door->skipping || size > POP3_LINE_MAX) {
-        door->skipping = false;
-        evbuffer_drain(bytes, size + 1);
-        return too_long(door);
+        bool answered = door->skipping;
+        door->skipping = !ended;
+        evbuffer_drain(bytes, ended ? size + 1 : size);
+        return !answered ? too_long(door) : ended ? DOOR_AGAIN : DOOR_MORE;
+    }
+    if (!ended) {
+        return DOOR_MORE;
     }
     buf_clear(&door->line);
     evbuffer_remove(bytes, buf_extend(&door->line, size), size);

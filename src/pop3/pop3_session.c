@@ -146,20 +146,17 @@ static bool next_line(struct pop3 *s, char line[POP3_COMMAND_MAX], size_t *size,
 {
     size_t length = evbuffer_get_length(s->input);
     struct evbuffer_ptr end = evbuffer_search_eol(s->input, NULL, NULL, EVBUFFER_EOL_LF);
+    bool ended = end.pos >= 0, answered = s->skipping;
+    *size = ended ? (size_t)end.pos : length;
     *too_long = false;
-    if (end.pos < 0) {
-        if (length > POP3_COMMAND_MAX || s->skipping) {
-            s->skipping = true;
-            evbuffer_drain(s->input, length);
-        }
-        return false;
+    if (s->skipping || *size > POP3_COMMAND_MAX) { /* answered at once: perhaps it has no end */
+        s->skipping = !ended;
+        *too_long = !answered;
+        evbuffer_drain(s->input, ended ? *size + 1 : *size);
+        return !answered || (ended && next_line(s, line, size, too_long));
     }
-    *size = (size_t)end.pos;
-    if (s->skipping || *size > POP3_COMMAND_MAX) {
-        s->skipping = false;
-        *too_long = true;
-        evbuffer_drain(s->input, *size + 1);
-        return true;
+    if (!ended) {
+        return false;
     }
     evbuffer_remove(s->input, line, *size);
     evbuffer_drain(s->input, 1);

@@ -88,24 +88,27 @@ static enum door_step run_line(struct lmtp *lmtp, struct slice line)
     return command->proceed(lmtp, &request);
 }
 
-/* Takes one line (or what is too long to be one) off the input. */
+/* Takes one line off the input. One that is too long is answered when that is known, not at its
+ * end: perhaps it has none. */
 static enum door_step next_line(struct lmtp *lmtp, struct evbuffer *input)
 {
     size_t limit = (size_t)door_settings(lmtp->conn)->limit_line;
     size_t size = evbuffer_get_length(input);
     struct evbuffer_ptr end = evbuffer_search_eol(input, NULL, NULL, EVBUFFER_EOL_LF);
-    if (end.pos < 0) {
-        if (size > limit || lmtp->mode == LMTP_SKIP_LINE) {
-            lmtp->mode = LMTP_SKIP_LINE;
-            evbuffer_drain(input, size);
-        }
-        return DOOR_MORE;
+    bool ended = end.pos >= 0;
+    if (ended) {
+        size = (size_t)end.pos;
     }
-    size = (size_t)end.pos;
     if (lmtp->mode == LMTP_SKIP_LINE || size > limit) {
-        lmtp->mode = LMTP_LINES;
-        evbuffer_drain(input, size + 1);
-        return lmtp_refuse(lmtp, "500 5.5.2 Line too long");
+        bool answered = lmtp->mode == LMTP_SKIP_LINE;
+        lmtp->mode = ended ? LMTP_LINES : LMTP_SKIP_LINE;
+        evbuffer_drain(input, ended ? size + 1 : size);
+        return !answered ? lmtp_refuse(lmtp, "500 5.5.2 Line too long")
+               : ended   ? DOOR_AGAIN
+                         : DOOR_MORE;
+    }
+    if (!ended) {
+        return DOOR_MORE;
     }
     buf_clear(&lmtp->line);
     evbuffer_remove(input, buf_extend(&lmtp->line, size), size);
