@@ -1,6 +1,6 @@
 /*
  * Writing and reading of snapshot files; the format is in doc/formats/snapshot.md. This file does
- * not decide when one is made nor what a volume does with it (keeper.c, rebuild.c).
+ * not decide when one is made nor what a volume does with it (keep.c, rebuild.c).
  */
 #include "store/local/snapshot.h"
 
