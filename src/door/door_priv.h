@@ -104,7 +104,7 @@ struct door {
     uint64_t connections, charged;
     bool draining;
     char hostname[256];
-    bool listening; /* auth has said what may be announced */
+    bool listening;                                     /* auth has said what may be announced */
     char mechanisms_secure[201], mechanisms_clear[201]; /* as auth said */
     char mechanisms_local[201];     /* loopback without TLS: as secure, but for channel binding */
     uint8_t bytes[DOOR_INPUT_LMTP]; /* read into, then copied: idle connections hold nothing */
