@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +138,14 @@ static void in_write(struct pump *pump, size_t size)
         hold(&pump->in, record + sent, size - sent);
 }
 
+/* A client that sends a command in two writes holds the second back until the first is
+ * acknowledged (Nagle), and nothing of ours will go out before the second is there. */
+static void acknowledge(const struct pump *pump)
+{
+    const int on = 1;
+    setsockopt(pump->net, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
 static void in_move(struct pump *pump)
 {
     pump->in_wants_write = false;
@@ -154,6 +164,7 @@ static void in_move(struct pump *pump)
         }
         switch (SSL_get_error(pump->ssl, 0)) {
         case SSL_ERROR_WANT_READ:
+            acknowledge(pump);
             return;
         case SSL_ERROR_WANT_WRITE:
             pump->in_wants_write = true;
