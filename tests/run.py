@@ -64,7 +64,7 @@ def build(count, name, environment, options):
     return good
 
 
-CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+)", re.M)
+CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] ([A-Za-z_]\w*)$", re.M)
 
 
 def unit_tests(count, name, only):

@@ -63,12 +63,12 @@ static int answer_read(struct lmtp *lmtp)
     return atoi(line);
 }
 
-static int ask(struct lmtp *lmtp, const char *format, const char *value)
+static int ask(struct lmtp *lmtp, const char *command, const char *value, const char *end)
 {
     struct buf text = {0};
-    buf_printf(&text, "%s%s", format, value);
-    buf_add_str(&text, strncmp(format, "MAIL", 4) == 0 || strncmp(format, "RCPT", 4) == 0 ? ">\r\n"
-                                                                                          : "\r\n");
+    buf_add_str(&text, command);
+    buf_add_str(&text, value);
+    buf_add_str(&text, end);
     bool sent = send_all(lmtp->fd, buf_slice(&text));
     buf_finish(&text);
     return sent ? answer_read(lmtp) : 0;
@@ -91,10 +91,11 @@ static int transaction(struct lmtp *lmtp, const char *account, const char *from,
                        struct slice message)
 {
     int code;
-    if ((code = answer_read(lmtp)) != 220 || (code = ask(lmtp, "LHLO ", "localhost")) != 250 ||
-        (code = ask(lmtp, "MAIL FROM:<", from)) != 250 ||
-        (code = ask(lmtp, "RCPT TO:<", account)) / 10 != 25 ||
-        (code = ask(lmtp, "DATA", "")) != 354)
+    if ((code = answer_read(lmtp)) != 220 ||
+        (code = ask(lmtp, "LHLO ", "localhost", "\r\n")) != 250 ||
+        (code = ask(lmtp, "MAIL FROM:<", from, ">\r\n")) != 250 ||
+        (code = ask(lmtp, "RCPT TO:<", account, ">\r\n")) / 10 != 25 ||
+        (code = ask(lmtp, "DATA", "", "\r\n")) != 354)
         return refused(lmtp, code, account);
     struct buf body = {0};
     deliver_dot_encode(message, &body);
