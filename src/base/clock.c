@@ -27,3 +27,14 @@ void clock_set_fake(uint64_t real_us)
 {
     fake_us = real_us;
 }
+
+bool clock_pause(unsigned *left_ms)
+{
+    enum { MOMENT_MS = 20 };
+    const struct timespec moment = {.tv_nsec = MOMENT_MS * 1000000};
+    if (*left_ms < MOMENT_MS)
+        return false;
+    *left_ms -= MOMENT_MS;
+    nanosleep(&moment, NULL);
+    return true;
+}

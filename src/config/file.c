@@ -1,7 +1,9 @@
 /*
  * libconfuse gets its options from the table of settings, all as strings, so that units and bounds
  * are judged by settings_set() alone; a validator per option runs while the parser still knows file
- * and line. libconfuse hands no pointer to its callbacks, hence the statics: a file is read by one
+ * and line. libconfuse takes the end of a file for the end of every open section; so an option of
+ * our own stands behind the text, which is at the top level only if every section was closed.
+ * libconfuse hands no pointer to its callbacks, hence the statics: a file is read by one
  * thread at a time.
  */
 #include <confuse.h>
@@ -16,7 +18,9 @@
 #include "config/config.h"
 #include "config/settings_table.h"
 
-enum { SECTIONS_MAX = 32 };
+enum { SECTIONS_MAX = 32, FILE_MAX = 1024 * 1024 };
+
+#define END "end-of-file"
 
 struct section {
     char name[32];
@@ -28,18 +32,10 @@ static struct config *reading;
 static struct error *reading_error;
 static const char *reading_path; /* a section's cfg does not know it */
 
-/* libconfuse takes char * for names that it only reads. */
-static char *unconst(const char *text)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 static void refuse(cfg_t *cfg, const char *text)
 {
+    if (strstr(text, END) != NULL)
+        text = "the file ends inside of a section or before a value: is a } missing?";
     if (reading_error->text[0] == '\0')
         error_set(reading_error, "%s:%d: %s", reading_path, cfg->line, text);
 }
@@ -107,9 +103,10 @@ static void make_sections(struct section *sections)
 
 static cfg_t *make_parser(struct section *sections)
 {
-    cfg_opt_t top[SECTIONS_MAX + 2];
+    cfg_opt_t top[SECTIONS_MAX + 3];
     size_t count = 0;
     top[count++] = (cfg_opt_t)CFG_STR_LIST("listen", NULL, CFGF_NODEFAULT);
+    top[count++] = (cfg_opt_t)CFG_STR(END, NULL, CFGF_NODEFAULT);
     for (struct section *section = sections; section->name[0] != '\0'; section++)
         top[count++] = (cfg_opt_t)CFG_SEC(section->name, section->options, CFGF_NONE);
     top[count] = (cfg_opt_t)CFG_END();
@@ -126,9 +123,35 @@ static cfg_t *make_parser(struct section *sections)
     return cfg;
 }
 
+/* The whole file with END behind it, or NULL. */
+static char *file_text(const char *path, struct error *error)
+{
+    static const char end[] = "\n" END " = yes\n";
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        error_errno(error, "%s", path);
+        return NULL;
+    }
+    char *text = mem_alloc(FILE_MAX + sizeof(end));
+    size_t size = fread(text, 1, FILE_MAX, file);
+    bool good = !ferror(file) || error_errno(error, "%s", path);
+    if (good && size == FILE_MAX)
+        good = error_set(error, "%s: too large for a configuration file", path);
+    if (good && memchr(text, '\0', size) != NULL)
+        good = error_set(error, "%s: a NUL is in it: this is no text file", path);
+    fclose(file);
+    memcpy(text + size, end, sizeof(end));
+    if (!good)
+        free(text);
+    return good ? text : NULL;
+}
+
 bool config_read(struct config *config, const char *path, struct error *error)
 {
     struct section sections[SECTIONS_MAX] = {{{0}, NULL, 0}};
+    char *text = file_text(path, error);
+    if (text == NULL)
+        return false;
     make_sections(sections);
     cfg_t *cfg = make_parser(sections);
     error->text[0] = '\0';
@@ -136,15 +159,19 @@ bool config_read(struct config *config, const char *path, struct error *error)
     reading_error = error;
     reading_path = path;
     config->listen_count = 0;
-    int result = cfg_parse(cfg, unconst(path));
-    if (result == CFG_FILE_ERROR && error->text[0] == '\0')
-        error_errno(error, "%s", path);
-    else if (result != CFG_SUCCESS && error->text[0] == '\0')
+    bool good = cfg_parse_buf(cfg, text) == CFG_SUCCESS;
+    if (good && cfg_size(cfg, END) == 0)
+        good = error_set(error,
+                         "%s: the file ends inside of a comment or a text: is a \" or */ "
+                         "missing?",
+                         path);
+    else if (!good && error->text[0] == '\0')
         error_set(error, "%s: cannot be read as a configuration file", path);
     cfg_free(cfg);
+    free(text);
     for (struct section *section = sections; section->name[0] != '\0'; section++)
         free(section->options);
-    return result == CFG_SUCCESS;
+    return good;
 }
 
 void config_defaults(struct config *config)

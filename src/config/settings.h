@@ -60,6 +60,8 @@ N(timeout_imap, 1800, 1800, 86400, 1, "Seconds without a word from an IMAP clien
 N(timeout_pop3, 600, 600, 86400, 1, "The same for POP3 (RFC 1939 3).") \
 N(timeout_lmtp, 300, 60, 86400, 1, "The same for LMTP (RFC 5321 4.5.3.2.7).") \
 N(timeout_stall, 300, 10, 86400, 1, "Seconds a client may take none of what it asked for.") \
+N(timeout_start, 60, 1, 3600, 1, \
+  "Seconds a process has to start; one with mail or accounts to recover is only named in the log.") \
 N(timeout_drain, 10, 0, 600, 1, "Seconds that processes have to end in order.") \
 C(log_target, "stderr", "stderr syslog", 0, "Where log lines go.") \
 C(log_level, "info", "error warn info debug", 1, "The least important lines to log.")

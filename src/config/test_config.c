@@ -120,6 +120,11 @@ static void file_bad(void **state)
         {"listen = { \"smtp=*:25\" }\n", ":1:", "lmtp"},
         {"log {\n level = \"loud\" }\n", ":2:", "warn"},
         {"nosuch = 5\n", ":1:", "config --defaults"},
+        {"message {\n size = 50M\n", ":", "is a } missing"},
+        {"log { level = debug }\ntls {", ":", "is a } missing"},
+        {"message { size =", ":", "before a value"},
+        {"message { size = 50M }\n/* and so on", ":", "*/"},
+        {"log { level = \"info\n", ":", ""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct config c;

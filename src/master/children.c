@@ -4,7 +4,9 @@
  * to, so the first start, a crash and the end of a crash are one path.
  *
  * A child whose channel breaks is killed; only SIGCHLD counts it as gone. One that crashes waits
- * 100 ms, doubled each time until it has lived for a minute; the others go on meanwhile.
+ * 100 ms, doubled each time until it has lived for a minute; the others go on meanwhile. One that
+ * does not become ready in timeout.start is taken as crashed, unless it may be recovering a store:
+ * that takes as long as it takes, and is said.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -195,6 +197,7 @@ static void on_ready(void *context, struct ipc_channel *channel, struct ipc_read
     struct master *master = context;
     struct process *process = process_of(master, channel);
     process->state = PROCESS_READY;
+    event_del(process->late);
     log_event(process->restarts > 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "child_ready",
               "child=%s%u pid=%d", ipc_role_name(process->role), process->index, process->pid);
     if (master->state == MASTER_STARTING)
@@ -258,6 +261,12 @@ static void again_later(struct process *process)
     event_add(process->restart, &delay);
 }
 
+static void expect_ready(struct process *process)
+{
+    struct timeval limit = {.tv_sec = (time_t)process->master->config.settings.timeout_start};
+    event_add(process->late, &limit);
+}
+
 static void start(struct process *process)
 {
     struct master *master = process->master;
@@ -291,6 +300,21 @@ static void start(struct process *process)
     send_volumes(process);
     wire(master, process);
     ipc_send_start(process->channel, &(struct ipc_start){0});
+    expect_ready(process);
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+    struct process *process = arg;
+    bool recovers = (process->role & (IPC_WORKER | IPC_AUTH)) != 0;
+    log_error("child_late", "child=%s%u pid=%d seconds=%llu then=%s", ipc_role_name(process->role),
+              process->index, process->pid,
+              (unsigned long long)((clock_monotonic_us() - process->started_us) / 1000000),
+              recovers ? "waits" : "killed");
+    if (recovers)
+        expect_ready(process);
+    else
+        kill(process->pid, SIGKILL);
 }
 
 static void on_restart(evutil_socket_t fd, short what, void *arg)
@@ -313,7 +337,8 @@ static void create(struct master *master, enum ipc_role role, uint64_t count)
         process->role = role;
         process->index = i;
         process->restart = evtimer_new(master->base, on_restart, process);
-        ASSERT(process->restart != NULL);
+        process->late = evtimer_new(master->base, on_late, process);
+        ASSERT(process->restart != NULL && process->late != NULL);
         TAILQ_INSERT_TAIL(&master->processes, process, next);
     }
 }
@@ -379,6 +404,7 @@ static void gone(struct process *process, int status)
     struct master *master = process->master;
     bool lived = clock_monotonic_us() - process->started_us > LIVED_US;
     ipc_close(&process->channel);
+    event_del(process->late);
     process->pid = 0;
     if (master->state == MASTER_DRAINING) {
         process->state = PROCESS_GONE;

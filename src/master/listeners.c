@@ -2,7 +2,8 @@
  * Everything that is listened on is bound here, before any child exists and while we may still be
  * root. The default set is high ports on loopback, and there a busy port is named and the next one
  * taken; installed it is the well-known ports; an address that somebody asked for is taken or the
- * start fails.
+ * start fails - after a moment, since the processes of a server that was killed just now may hold
+ * it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,11 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "io/fd.h"
 #include "master/master.h"
 
-enum { NEXT_PORTS = 100 }; /* how far a busy default port is moved */
+enum {
+    NEXT_PORTS = 100,   /* how far a busy default port is moved */
+    PATIENCE_MS = 2000, /* for all busy addresses of a start together */
+};
 
 static const char *const defaults_here[] = {"imap=127.0.0.1:1143",
                                             "imaps=127.0.0.1:1993",
@@ -46,11 +51,19 @@ static bool add(struct master *master, struct address *address, bool internal, b
     struct listener *listener = &master->listeners[master->listener_count];
     *listener = (struct listener){.internal = internal};
     const uint16_t wanted = address->port;
+    static unsigned left_ms = PATIENCE_MS;
     enum address_result result = address_listen(address, &listener->fd, error);
+    while (result == ADDRESS_BUSY && !may_move && clock_pause(&left_ms))
+        result = address_listen(address, &listener->fd, error);
     while (result == ADDRESS_BUSY && may_move && address->port - wanted < NEXT_PORTS) {
         address->port++;
         result = address_listen(address, &listener->fd, error);
     }
+    if (result == ADDRESS_BUSY)
+        return error_set(error,
+                         "cannot listen for %s: another program listens on %s: stop that one, or "
+                         "give another address with --listen",
+                         address->name, address_text(address).text);
     if (result != ADDRESS_OK)
         return error_prefix(error, "cannot listen for %s", address->name);
     if (may_move && address->port != wanted)

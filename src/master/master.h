@@ -50,6 +50,7 @@ struct process {
     int pid;
     struct ipc_channel *channel;
     struct event *restart;
+    struct event *late; /* while it starts */
     uint64_t started_us;
     uint32_t crashes; /* in a row, none of which lived a minute */
     uint32_t restarts;

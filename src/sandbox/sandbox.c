@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -99,6 +100,10 @@ bool sandbox_enter(const struct sandbox_profile *profile, const struct sandbox_o
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         return error_errno(error, "dumpable");
 #endif
+    /* Nobody stays behind with ports and volumes when master is killed. After drop_user(), which
+     * would clear it; master gone before this line is noticed by its channel. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+        return error_errno(error, "parent death signal");
     if (options->mode == SANDBOX_OFF) {
         snprintf(missing, sizeof(missing), "off");
         log_warn("sandbox_off", "process=%s", profile->process);

@@ -19,6 +19,8 @@ import ssl
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("RESTANTE_BUILD", "build"))
@@ -51,6 +53,7 @@ def wait_until(what, condition, patience=PATIENCE):
 
 class Server:
     def __init__(self, *arguments, data=None, config="", env=None, start=True):
+        self.build = BUILD
         self.own_data = data is None
         self.data = data or tempfile.mkdtemp(prefix="restante-test-")
         os.chmod(self.data, 0o755)
@@ -146,6 +149,19 @@ class Server:
     def status(self):
         return json.loads(self.run("status", "--json").stdout)
 
+    def process_list(self):
+        """Every process but master: name, index, pid, ..."""
+        return [p for p in self.status()["processes"] if p["process"] != "master"]
+
+    def http(self, path):
+        """(status, text)"""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}{path}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
     # ---- clients -------------------------------------------------------------------------------
 
     def tls(self):
@@ -167,6 +183,7 @@ class Server:
             pop3 = poplib.POP3_SSL("127.0.0.1", self.ports["pop3s"], context=self.tls())
         else:
             pop3 = poplib.POP3("127.0.0.1", self.ports["pop3"])
+        pop3.encoding = "utf-8"
         pop3.user(name)
         pop3.pass_(password)
         return pop3

@@ -9,8 +9,6 @@ import socket
 import subprocess
 import tempfile
 import unittest
-import urllib.error
-import urllib.request
 
 from lib.server import BUILD, PATIENCE, Server, wait_until
 
@@ -72,13 +70,6 @@ class Life(Server):
     def all_ready(self):
         processes = self.processes()
         return processes and all(p["state"] == "ready" for p in processes.values()) and processes
-
-    def http(self, path):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}{path}") as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
 
     def connect(self, name="imap"):
         s = socket.create_connection(("127.0.0.1", self.ports[name]), PATIENCE)
@@ -195,11 +186,12 @@ class Processes(unittest.TestCase):
             children = [process["pid"] for process in server.all_ready().values()]
             server.process.kill()
             server.process.wait(PATIENCE)
-            wait_until("children to end", lambda: not any(alive(pid) for pid in children))
             with open(server.log, "w"):
                 pass
-            server.start()
+            server.start()  # at once, on the same ports
+            self.assertFalse(any(alive(pid) for pid in children))
             self.assertTrue(server.all_ready())
+            self.assertNotIn("volume_failed", server.log_text())
 
     def test_reload(self):
         """A session lives on; a new certificate is served; a bad one keeps the old and says so."""

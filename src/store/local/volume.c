@@ -20,7 +20,11 @@
 #include "store/local/files.h"
 #include "store/local/local_priv.h"
 
-enum { VOLUME_FILE = 64, VOLUME_VERSION = 1 };
+enum {
+    VOLUME_FILE = 64,
+    VOLUME_VERSION = 1,
+    LOCK_PATIENCE_MS = 2000, /* for the worker of a server that was killed a moment ago */
+};
 
 #define VOLUME_MAGIC 0x31567352u /* "RsV1", little-endian */
 
@@ -106,7 +110,12 @@ static bool take_lock(struct volume *volume, struct error *error)
     volume->lock = openat(volume->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (volume->lock < 0)
         return error_errno(error, "%s/lock", volume->path);
-    if (flock(volume->lock, LOCK_EX | LOCK_NB) == 0)
+    unsigned left_ms = LOCK_PATIENCE_MS;
+    int taken;
+    while ((taken = flock(volume->lock, LOCK_EX | LOCK_NB)) != 0 && errno == EWOULDBLOCK &&
+           clock_pause(&left_ms))
+        ;
+    if (taken == 0)
         return true;
     if (errno == EWOULDBLOCK)
         return error_set(error, "%s is open in another process: stop that one first", volume->path);
