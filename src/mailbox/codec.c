@@ -75,6 +75,8 @@ void codec_account_put(const struct account_record *record, struct buf *out)
     buf_u64(out, record->bytes);
     buf_u64(out, record->messages);
     buf_u64(out, record->epoch);
+    buf_u64(out, record->lost_from);
+    buf_u64(out, record->lost_to);
 }
 
 bool codec_account_get(struct slice value, struct account_record *record)
@@ -89,6 +91,8 @@ bool codec_account_get(struct slice value, struct account_record *record)
     record->bytes = cursor_u64(&cursor);
     record->messages = cursor_u64(&cursor);
     record->epoch = cursor_u64(&cursor);
+    record->lost_from = cursor_u64(&cursor);
+    record->lost_to = cursor_u64(&cursor);
     return cursor_done(&cursor);
 }
 
@@ -217,13 +221,27 @@ bool codec_email_get(struct slice value, struct email_record *record)
     return cursor_done(&cursor);
 }
 
+enum { CHANGE_RECORD = 13 };
+
+bool codec_change_next(struct slice value, size_t *at, struct change_record *record)
+{
+    if (*at == 0 && (value.size == 0 || value.data[0] != CODEC_FORMAT))
+        return false;
+    struct cursor cursor = cursor_make(slice_sub(value, *at == 0 ? 1 : *at, CHANGE_RECORD));
+    record->box = cursor_u32(&cursor);
+    record->kind = cursor_u8(&cursor);
+    record->first = cursor_u32(&cursor);
+    record->last = cursor_u32(&cursor);
+    *at = (*at == 0 ? 1 : *at) + CHANGE_RECORD;
+    return cursor_done(&cursor);
+}
+
 void codec_change_add(struct buf *out, uint32_t box, enum codec_change kind, uint32_t uid)
 {
-    enum { RECORD = 13 };
     if (out->size == 0)
         buf_u8(out, CODEC_FORMAT);
-    if (out->size > RECORD) {
-        uint8_t *last = out->data + out->size - RECORD;
+    if (out->size > CHANGE_RECORD) {
+        uint8_t *last = out->data + out->size - CHANGE_RECORD;
         if (bytes_get_le32(last) == box && last[4] == (uint8_t)kind &&
             bytes_get_le32(last + 9) == uid - 1) {
             bytes_put_le32(last + 9, uid);

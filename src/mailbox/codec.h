@@ -51,6 +51,7 @@ struct account_record {
     uint64_t modseq;
     uint64_t bytes, messages; /* sums over all mailboxes: quota */
     uint64_t epoch;
+    uint64_t lost_from, lost_to; /* MODSEQs between may be of a future that a restore took back */
 };
 void codec_account_put(const struct account_record *record, struct buf *out);
 bool codec_account_get(struct slice value, struct account_record *record);
@@ -105,6 +106,13 @@ bool codec_email_get(struct slice value, struct email_record *record);
 enum codec_change { CHANGE_ADD = 1, CHANGE_FLAGS = 2, CHANGE_EXPUNGE = 3, CHANGE_BOX = 4 };
 /* The value of a change is the format byte and any number of records; ascending UIDs join. */
 void codec_change_add(struct buf *out, uint32_t box, enum codec_change kind, uint32_t uid);
+struct change_record {
+    uint32_t box;
+    uint8_t kind;
+    uint32_t first, last;
+};
+/* The record at *at, which is 0 for the first one and moves on. False: there is none. */
+bool codec_change_next(struct slice value, size_t *at, struct change_record *record);
 
 struct delivery_record {
     uint32_t time, box, uid;

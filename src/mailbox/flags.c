@@ -116,6 +116,7 @@ static void store_restart(struct op *op)
 {
     struct store_op *store = (struct store_op *)op;
     store->base = UINT32_MAX;
+    uidset_cut(&store->modified, op->cursor);
 }
 
 static void store_finish(struct op *op, enum mailbox_result result, bool wanted)
@@ -142,6 +143,7 @@ void mailbox_store(struct mailbox_view *view, const struct uidset *uids,
     store->by = view->number;
     store->read_only = view->read_only;
     store->change = *change;
+    store->change.unchanged_since = mailbox_view_since(view, change->unchanged_since);
     flags_copy(&store->op.arena, &change->flags, &store->change.flags);
     store->ids =
         arena_array(&store->op.arena, change->flags.keyword_count + 1, sizeof(*store->ids));

@@ -1,7 +1,8 @@
 /*
- * Gives back what nobody needs: entries whose grace is over, mailboxes that were deleted, answers
- * to deliveries older than a day. One round goes over an account page by page; every batch leaves a
- * sound state, so that a round may be cut off anywhere and the next begins at the front.
+ * Gives back what nobody needs: entries whose grace is over, mailboxes that were deleted, changes
+ * too old for the log, answers to deliveries older than a day. One round goes over an account page
+ * by page; every batch leaves a sound state, so that a round may be cut off anywhere and the next
+ * begins at the front.
  *
  * Of a page: which entries can go; then who else refers to their emails (KEY_REFERENCE); then one
  * batch takes the entries, their references, and the emails that nobody refers to any more. A COPY
@@ -28,7 +29,7 @@ struct round {
     uint32_t remaining_since;
     struct victim victims[PAGE_ENTRIES];
     size_t count, waiting;
-    bool page_empty, gone, sweep;
+    bool page_empty, gone, trim, sweep;
     struct buf next;       /* where the next scan begins */
     struct buf deliveries; /* keys of 17 bytes that can go */
     enum mailbox_result result;
@@ -37,6 +38,7 @@ struct round {
 };
 
 static void round_box(struct round *round);
+static void round_trim(struct round *round);
 static void round_sweep(struct round *round);
 
 static void round_end(struct round *round)
@@ -100,7 +102,12 @@ static enum op_step clean_prepare(struct op *op)
     struct box *box = box_by_id(op->account, round->box);
     struct change *change;
 
-    if (round->sweep) {
+    if (round->trim) {
+        struct codec_key from = codec_key_kind(KEY_CHANGE);
+        struct codec_key to = codec_key_change(changes_reach(op->account) + 1);
+        change = change_begin(op);
+        store_batch_del_range(change->batch, codec_key_slice(&from), codec_key_slice(&to));
+    } else if (round->sweep) {
         change = change_begin(op);
         for (size_t at = 0; at < round->deliveries.size; at += 17)
             store_batch_del(change->batch, slice_make(round->deliveries.data + at, 17));
@@ -132,7 +139,8 @@ static void clean_finish(struct op *op, enum mailbox_result result, bool wanted)
         round_end(round);
         return;
     }
-    if (round->sweep) {
+    if (round->trim || round->sweep) {
+        round->trim = false;
         round_sweep(round);
         return;
     }
@@ -328,9 +336,8 @@ static void round_box(struct round *round)
             box = other;
     }
     if (box == NULL) {
-        round->sweep = true;
         buf_clear(&round->next);
-        round_sweep(round);
+        round_trim(round);
         return;
     }
     if (box->id != round->box || round->next.size == 0) {
@@ -344,6 +351,32 @@ static void round_box(struct round *round)
     struct codec_key to = codec_key_number(KEY_PAGE, box->id + 1);
     store_scan(account->store, account->id, buf_slice(&round->next), codec_key_slice(&to), 1,
                page_scanned, round);
+}
+
+/* ---- the change log ------------------------------------------------------------------------- */
+
+static void trim_scanned(void *arg, enum store_result result, const struct store_item *items,
+                         size_t count, bool more)
+{
+    struct round *round = arg;
+    if (result != STORE_OK || round->account->state == ACCOUNT_BROKEN) {
+        round_end(round);
+        return;
+    }
+    round->trim = count > 0;
+    if (round->trim)
+        clean_submit(round);
+    else
+        round_sweep(round);
+}
+
+static void round_trim(struct round *round)
+{
+    struct account *account = round->account;
+    struct codec_key from = codec_key_kind(KEY_CHANGE);
+    struct codec_key to = codec_key_change(changes_reach(account) + 1);
+    store_scan(account->store, account->id, codec_key_slice(&from), codec_key_slice(&to), 1,
+               trim_scanned, round);
 }
 
 /* ---- answers to deliveries ------------------------------------------------------------------ */
@@ -378,6 +411,7 @@ static void round_sweep(struct round *round)
 {
     struct account *account = round->account;
     struct codec_key to = codec_key_kind(KEY_END);
+    round->sweep = true;
     if (round->next.size == 0)
         buf_u8(&round->next, KEY_DELIVERY);
     store_scan(account->store, account->id, buf_slice(&round->next), codec_key_slice(&to),

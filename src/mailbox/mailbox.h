@@ -70,6 +70,7 @@ struct mailbox_options {
     void *arg;
     uint64_t memory_budget; /* bytes of mailboxes that no session has open; 0: 64 MiB */
     uint32_t grace_s;       /* expunged messages stay restorable this long */
+    uint64_t changes_kept;  /* MODSEQs that the change log reaches back; 0: 100,000 */
     uint32_t mailboxes_max; /* per account */
     uint32_t keywords_max;  /* per account, over all time */
 };
@@ -278,6 +279,28 @@ struct mailbox_teller {
 void mailbox_view_poll(struct mailbox_view *view, bool expunges,
                        const struct mailbox_teller *teller, void *arg);
 bool mailbox_view_pending(const struct mailbox_view *view); /* anything a poll would tell */
+
+/* ---- resynchronising (RFC 7162) ------------------------------------------------------------ */
+
+/* The MODSEQ a client may remember now: that of the mailbox, or, while expunges have not been told,
+ * the one before the first of them (RFC 7162 3.2). 0: the mailbox is gone. */
+uint64_t mailbox_view_modseq(const struct mailbox_view *view);
+/* What a MODSEQ that a client remembers is worth: itself, or 0 when it may be of a future that a
+ * restore took back. To be asked before entries are compared with it. */
+uint64_t mailbox_view_since(const struct mailbox_view *view, uint64_t modseq);
+
+/* uids: in known, not in the view, and expunged later than since; the view's untold ones will be
+ * told and are not among them. Valid during the call. */
+typedef void mailbox_vanished_done(void *arg, enum mailbox_result result,
+                                   const struct uidset *uids);
+/*
+ * known: UIDs to be looked at; NULL: all that were ever told. When since is older than the change
+ * log, or is not to be trusted, all UIDs of known that are not there are given (RFC 7162 3.2.6).
+ */
+void mailbox_vanished(struct mailbox_view *view, uint64_t since, const struct uidset *known,
+                      mailbox_vanished_done *done, void *arg);
+/* mailbox_vanished() will answer from the log; else the client's own numbers can narrow `known`. */
+bool mailbox_vanished_logged(const struct mailbox_view *view, uint64_t since);
 
 /* ---- reading ------------------------------------------------------------------------------- */
 

@@ -30,6 +30,7 @@ enum {
     LOG_MAX = 1000000,        /* entries of a log; a view further behind is cut off */
     ACCOUNT_IDLE_S = 60,
     DELIVERY_KEPT_S = 24 * 3600,
+    CHANGES_KEPT = 100000,
     MESSAGE_PREFIX_MAX = 2048,
     KEYWORD_SIZE_MAX = 200,
     KEYWORDS_UNWRITTEN_MAX = 300, /* new keywords, and sets, that one batch has to write */
@@ -486,4 +487,6 @@ bool account_has_room(const struct account *account, uint64_t bytes);
 
 /* One round over the account; not when it is at it already. done may be NULL. */
 void housekeeping_start(struct account *account, void (*done)(void *arg), void *arg);
+/* vanished.c: the change log holds everything above this MODSEQ, as of what is durable. */
+uint64_t changes_reach(const struct account *account);
 enum mailbox_result read_result(enum store_result result); /* of a read, for a session */

@@ -176,7 +176,11 @@ static enum op_step mend_forward(struct mend_op *mend)
     size_t end = mend->forward_next + FORWARD_BATCH;
 
     if (mend->forward_next == 0) {
-        account->submitted.modseq += FORWARD_MODSEQ;
+        struct account_record *record = &account->submitted;
+        if (record->lost_to == 0)
+            record->lost_from = account->durable.modseq;
+        record->modseq += FORWARD_MODSEQ;
+        record->lost_to = record->modseq;
         change->modseq = account->submitted.modseq;
         account->submitted.email_next += FORWARD_UID;
         account->submitted.box_next += FORWARD_UID;

@@ -109,11 +109,13 @@ static void test_email_and_others(void **state)
         assert_false(codec_email_get(slice_make(bytes.data, size), &out));
     buf_clear(&bytes);
 
-    struct account_record a = {1, 2, 3, 4, 5, 6, 7}, b;
+    struct account_record a = {1, 2, 3, 4, 5, 6, 7, 8, 9}, b;
     codec_account_put(&a, &bytes);
-    assert_int_equal(bytes.size, 45);
+    assert_int_equal(bytes.size, 61);
     assert_true(codec_account_get(buf_slice(&bytes), &b));
     assert_int_equal(b.epoch, 7);
+    assert_int_equal(b.lost_from, 8);
+    assert_int_equal(b.lost_to, 9);
     for (size_t size = 0; size < bytes.size; size++)
         assert_false(codec_account_get(slice_make(bytes.data, size), &b));
     buf_clear(&bytes);

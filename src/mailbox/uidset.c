@@ -86,6 +86,33 @@ void uidset_add_set(struct uidset *set, const struct uidset *other)
         uidset_add(set, other->ranges[i].first, other->ranges[i].last);
 }
 
+void uidset_cut(struct uidset *set, uint32_t from)
+{
+    set->count = range_from(set, from) < set->count ? range_from(set, from) + 1 : set->count;
+    if (set->count == 0)
+        return;
+    struct uidset_range *last = &set->ranges[set->count - 1];
+    if (last->first >= from)
+        set->count--;
+    else if (last->last >= from)
+        last->last = from - 1;
+}
+
+void uidset_common(const struct uidset *a, const struct uidset *b, struct uidset *common)
+{
+    for (size_t i = 0, j = 0; i < a->count && j < b->count;) {
+        const struct uidset_range *x = &a->ranges[i], *y = &b->ranges[j];
+        uint32_t first = x->first > y->first ? x->first : y->first;
+        uint32_t last = x->last < y->last ? x->last : y->last;
+        if (first <= last)
+            uidset_add(common, first, last);
+        if (x->last < y->last)
+            i++;
+        else
+            j++;
+    }
+}
+
 bool uidset_has(const struct uidset *set, uint32_t number)
 {
     size_t at = range_from(set, number);

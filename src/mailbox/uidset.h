@@ -24,6 +24,9 @@ void uidset_clear(struct uidset *set);
 /* In any order; amortised constant time when ascending. first and last may be swapped. */
 void uidset_add(struct uidset *set, uint32_t first, uint32_t last);
 void uidset_add_set(struct uidset *set, const struct uidset *other);
+void uidset_cut(struct uidset *set, uint32_t from); /* that number and all above go */
+/* What is in both. */
+void uidset_common(const struct uidset *a, const struct uidset *b, struct uidset *common);
 bool uidset_has(const struct uidset *set, uint32_t number);
 uint64_t uidset_count(const struct uidset *set); /* numbers, not ranges */
 /* The smallest member >= number; false when there is none. */

@@ -206,6 +206,22 @@ void mailbox_view_info(const struct mailbox_view *view, struct mailbox_info *inf
         *info = (struct mailbox_info){.uidvalidity = 0};
 }
 
+uint64_t mailbox_view_modseq(const struct mailbox_view *view)
+{
+    const struct contents *contents = view->contents;
+    if (!view_usable(view) || contents->box == NULL)
+        return 0;
+    if (view->expunged_at < expunged_end(contents))
+        return contents->expunged[view->expunged_at - contents->expunged_base].modseq - 1;
+    return contents->box->durable.modseq;
+}
+
+uint64_t mailbox_view_since(const struct mailbox_view *view, uint64_t modseq)
+{
+    const struct account_record *record = &view->account->durable;
+    return modseq > record->lost_from && modseq < record->lost_to ? 0 : modseq;
+}
+
 size_t mailbox_view_keywords(struct mailbox_view *view, const struct slice **keywords)
 {
     *keywords = view->contents == NULL ? NULL : view->contents->keyword_texts;
