@@ -144,6 +144,7 @@ def outside_tests(count, only):
 def analysis(count):
     done = subprocess.run(["cppcheck", "--enable=warning,portability", "--inline-suppr", "--quiet",
                            "--error-exitcode=1", "--std=c11", "-Isrc", "-j2",
+                           "--library=posix,gnu,tests/cppcheck.cfg",
                            "--suppressions-list=tests/cppcheck.txt", "-DSIZE_MAX=18446744073709551615UL",
                            "src"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -20,7 +20,7 @@ void id_random_bytes(void *bytes, size_t size)
 
 struct id id_random(void)
 {
-    struct id id;
+    struct id id = {{0}};
     id_random_bytes(id.bytes, sizeof(id.bytes));
     return id;
 }
