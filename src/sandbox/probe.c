@@ -10,10 +10,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -100,22 +103,172 @@ static long try_executable_memory(void)
     return -2;
 }
 
+/* F_SETOWN and F_SETSIG make the kernel send any signal to any process of the same uid. */
+static long try_signal_owner(void)
+{
+    return fcntl(-1, F_SETOWN, getppid());
+}
+
+/* Connects without connect(): a listening socket that was shut down can be used for it. */
+static long try_fast_open(void)
+{
+    return sendto(-1, "", 0, MSG_FASTOPEN, NULL, 0);
+}
+
+static long try_fast_open_message(void)
+{
+    struct msghdr message = {0};
+    return sendmsg(-1, &message, MSG_FASTOPEN);
+}
+
+/* Reaches every datagram socket of the machine (the journal, the service manager). */
+static long try_datagrams(void)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return -1;
+    close(pair[1]);
+    return pair[0];
+}
+
+static long try_send_to(void)
+{
+    const struct sockaddr address = {.sa_family = AF_UNIX};
+    return sendto(-1, "", 0, MSG_NOSIGNAL, &address, sizeof(address));
+}
+
+/* A program of the attacker's runs in the kernel for each packet. */
+static long try_socket_filter(void)
+{
+    return setsockopt(-1, SOL_SOCKET, SO_ATTACH_FILTER, "", 0);
+}
+
+static long try_terminal(void)
+{
+    return ioctl(-1, TIOCSTI, "x");
+}
+
+static long try_dumpable(void)
+{
+    return prctl(PR_GET_DUMPABLE) < 0 ? -1 : -2;
+}
+
+static long try_name_space(void)
+{
+    return syscall(SYS_clone, CLONE_THREAD | CLONE_NEWUSER, 0, 0, 0, 0);
+}
+
+static long try_clone3(void)
+{
+    return syscall(SYS_clone3, NULL, 0);
+}
+
+static long try_exec_descriptor(void)
+{
+    char *const none[] = {NULL};
+    return syscall(SYS_execveat, -1, "", none, none, AT_EMPTY_PATH);
+}
+
+static long try_handle(void)
+{
+    return syscall(SYS_open_by_handle_at, -1, NULL, 0);
+}
+
+static long try_ring(void)
+{
+    return syscall(SYS_io_uring_setup, 0, NULL);
+}
+
+static long try_write_memory(void)
+{
+    return syscall(SYS_process_vm_writev, -1, NULL, 0, NULL, 0, 0);
+}
+
+static long try_process_descriptor(void)
+{
+    return syscall(SYS_pidfd_open, -1, 0);
+}
+
+static long try_take_descriptor(void)
+{
+    return syscall(SYS_pidfd_getfd, -1, 0, 0);
+}
+
+static long try_page_faults(void)
+{
+    return syscall(SYS_userfaultfd, -1);
+}
+
+static long try_kernel_program(void)
+{
+    return syscall(SYS_bpf, -1, NULL, 0);
+}
+
+static long try_keys(void)
+{
+    return syscall(SYS_keyctl, -1, 0, 0, 0, 0);
+}
+
+static long try_symlink(void)
+{
+    return symlink("x", "");
+}
+
+static long try_hard_link(void)
+{
+    return link("", "");
+}
+
+static long try_change_mode(void)
+{
+    return fchmod(-1, 06777);
+}
+
 static const struct {
     const char *name;
     long (*try)(void); /* descriptor to close, -2 worked, -1 with errno */
 } doors[] = {
-    {"open", try_open_read},  {"write", try_open_write},
-    {"socket", try_socket},   {"unix", try_unix_socket},
-    {"connect", try_connect}, {"bind", try_bind},
-    {"fork", try_fork},       {"exec", try_exec},
-    {"kill", try_kill},       {"ptrace", try_ptrace},
-    {"mount", try_mount},     {"setuid", try_setuid},
-    {"unshare", try_unshare}, {"code", try_executable_memory},
+    {"open", try_open_read},
+    {"write", try_open_write},
+    {"socket", try_socket},
+    {"unix", try_unix_socket},
+    {"connect", try_connect},
+    {"bind", try_bind},
+    {"fork", try_fork},
+    {"exec", try_exec},
+    {"kill", try_kill},
+    {"ptrace", try_ptrace},
+    {"mount", try_mount},
+    {"setuid", try_setuid},
+    {"unshare", try_unshare},
+    {"code", try_executable_memory},
+    {"signal_owner", try_signal_owner},
+    {"fast_open", try_fast_open},
+    {"fast_open_message", try_fast_open_message},
+    {"datagrams", try_datagrams},
+    {"send_to", try_send_to},
+    {"socket_filter", try_socket_filter},
+    {"terminal", try_terminal},
+    {"dumpable", try_dumpable},
+    {"name_space", try_name_space},
+    {"clone3", try_clone3},
+    {"exec_descriptor", try_exec_descriptor},
+    {"handle", try_handle},
+    {"ring", try_ring},
+    {"write_memory", try_write_memory},
+    {"process_descriptor", try_process_descriptor},
+    {"take_descriptor", try_take_descriptor},
+    {"page_faults", try_page_faults},
+    {"kernel_program", try_kernel_program},
+    {"keys", try_keys},
+    {"symlink", try_symlink},
+    {"hard_link", try_hard_link},
+    {"change_mode", try_change_mode},
 };
 
 const char *sandbox_probe(void)
 {
-    static char open_doors[256];
+    static char open_doors[640];
     size_t used = 0;
     open_doors[0] = '\0';
     for (size_t i = 0; i < sizeof(doors) / sizeof(*doors); i++) {

@@ -9,10 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +42,7 @@ struct plan {
 struct report {
     bool entered, threads, files_below, memory, pair, core, size_of_open;
     unsigned uid;
-    char open[256], missing[64], error[256];
+    char open[640], missing[64], error[256];
 };
 
 static void *thread_main(void *arg)
@@ -121,8 +124,29 @@ static void probe_can_fail(void **state)
     struct report *report = carry_out(&plan);
     assert_true(report->entered);
     assert_string_equal(report->missing, "off");
-    static const char *const words[] = {"open", "write", "socket", "unix", "connect",
-                                        "bind", "fork",  "exec",   "kill", "code"};
+    static const char *const words[] = {"open",
+                                        "write",
+                                        "socket",
+                                        "unix",
+                                        "connect",
+                                        "bind",
+                                        "fork",
+                                        "exec",
+                                        "kill",
+                                        "code",
+                                        "signal_owner",
+                                        "fast_open",
+                                        "fast_open_message",
+                                        "datagrams",
+                                        "send_to",
+                                        "socket_filter",
+                                        "terminal",
+                                        "dumpable",
+                                        "exec_descriptor",
+                                        "write_memory",
+                                        "symlink",
+                                        "hard_link",
+                                        "change_mode"};
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         if (!has_word(report->open, words[i]))
             fail_msg("%s should be open without a sandbox (%s)", words[i], report->open);
@@ -203,6 +227,53 @@ static void missing_directory(void **state)
                                 : strstr(report->error, "/nonexistent/restante") != NULL);
 }
 
+static int listen_here(struct sockaddr_in *address)
+{
+    socklen_t size = sizeof(*address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    *address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_return_code(bind(fd, (struct sockaddr *)address, size), errno);
+    assert_return_code(listen(fd, 5), errno);
+    assert_return_code(getsockname(fd, (struct sockaddr *)address, &size), errno);
+    return fd;
+}
+
+/* A connection out, from a listening socket alone: is it there? */
+static bool connects_out(enum sandbox_mode mode)
+{
+    struct sockaddr_in mine, target;
+    int listener = listen_here(&mine);
+    int other = listen_here(&target);
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct sandbox_profile door = {"door", SANDBOX_ACCEPT | SANDBOX_SOCKET_OPTIONS};
+        const struct sandbox_options options = {.mode = mode, .landlock_abi_max = -1};
+        struct error error = {""};
+        log_init("test", LOG_LEVEL_ERROR, LOG_TARGET_STDERR);
+        if (!sandbox_enter(&door, &options, &error) || shutdown(listener, SHUT_RDWR) != 0)
+            _exit(1);
+        (void)!sendto(listener, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&target,
+                      sizeof(target));
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    struct pollfd arrived = {.fd = other, .events = POLLIN};
+    bool connected = poll(&arrived, 1, mode == SANDBOX_OFF ? 5000 : 0) == 1;
+    close(listener);
+    close(other);
+    return connected;
+}
+
+static void listener_stays_one(void **state)
+{
+    if (!connects_out(SANDBOX_OFF))
+        skip(); /* a kernel without TCP Fast Open */
+    assert_false(connects_out(SANDBOX_AUTO));
+}
+
 /* Root that stays root (no user to become) has no capability left. */
 static void root_without_user(void **state)
 {
@@ -222,7 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(probe_can_fail),    cmocka_unit_test(every_profile),
         cmocka_unit_test(required),          cmocka_unit_test(missing_directory),
-        cmocka_unit_test(root_without_user),
+        cmocka_unit_test(root_without_user), cmocka_unit_test(listener_stays_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
