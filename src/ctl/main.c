@@ -69,6 +69,14 @@ static void parts_help(const char *path, const struct ctl_command *parts)
     for (; parts->name != NULL; parts++)
         printf("  %-9s %s\n", parts->name, parts->summary);
     printf("\n%s COMMAND --help explains a command, with examples.\n", path);
+    if (parts != commands)
+        return;
+    fputs("\nFrom nothing to mail in four lines:\n"
+          "    restante serve --data ./mail &\n"
+          "    restante account add alice --data ./mail\n"
+          "    restante deliver alice --data ./mail < message.eml\n"
+          "    curl -u alice 'imap://127.0.0.1:1143/INBOX;UID=1'\n",
+          stdout);
 }
 
 int ctl_run(const char *path, const struct ctl_command *parts, int argc, char **argv)

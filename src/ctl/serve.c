@@ -1,6 +1,7 @@
 /*
  * `restante serve` becomes restante-master, with the arguments as they are: the one beside this
- * program (a build tree), else the installed one. What they mean is the master's to say.
+ * program (a build tree), else the installed one. What they mean is the master's to say. It is told
+ * the name we were called by, so that what it tells people to type works.
  */
 #include <errno.h>
 #include <limits.h>
@@ -12,10 +13,9 @@
 
 int ctl_serve(const struct ctl_command *self, int argc, char **argv)
 {
-    static char name[] = "restante serve";
     char path[PATH_MAX + 32];
     ssize_t size = readlink("/proc/self/exe", path, PATH_MAX);
-    argv[0] = name;
+    argv[0] = program_invocation_name;
     if (size > 0) {
         path[size] = '\0';
         char *slash = strrchr(path, '/');

@@ -66,8 +66,10 @@ static bool add(struct master *master, struct address *address, bool internal, b
                          address->name, address_text(address).text);
     if (result != ADDRESS_OK)
         return error_prefix(error, "cannot listen for %s", address->name);
-    if (may_move && address->port != wanted)
+    if (may_move && address->port != wanted) {
+        listener->busy_port = wanted;
         log_warn("port_busy", "name=%s wanted=%u taken=%u", address->name, wanted, address->port);
+    }
     listener->address = *address;
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (strcmp(address->name, names[i].name) != 0)

@@ -34,8 +34,22 @@ enum {
 static const char usage[] =
     "usage: restante serve [--config FILE] [--data DIR] [--listen NAME=ADDRESS:PORT]...\n"
     "                      [--tls-cert FILE --tls-key FILE] [--allow-plain]\n"
-    "NAME: imap imaps pop3 pop3s lmtp http; --listen replaces the default set.\n"
-    "ADDRESS: IPv4, [IPv6], * for all; or NAME=unix:PATH,mode=0660,group=NAME.\n";
+    "\n"
+    "Runs in the foreground until SIGINT or SIGTERM; SIGHUP reads configuration and certificates\n"
+    "again. Without options: high ports on loopback, a certificate of its own, and mail in\n"
+    "/var/lib/restante (root, where it exists) or ~/.local/share/restante.\n"
+    "  --config FILE   default /etc/restante/restante.conf where it exists; what may stand in it:\n"
+    "                  restante config --defaults\n"
+    "  --data DIR      where the store is; made if it is not there\n"
+    "  --listen ...    NAME: imap imaps pop3 pop3s lmtp http; ADDRESS: IPv4, [IPv6], * for all;\n"
+    "                  or NAME=unix:PATH,mode=0660,group=NAME. Replaces the default set\n"
+    "  --tls-cert FILE, --tls-key FILE   PEM; the chain, and its key\n"
+    "  --allow-plain   passwords without TLS from anywhere, not from loopback alone\n"
+    "\n"
+    "    restante serve --data ./mail\n"
+    "    restante serve --listen imaps=*:993 --listen lmtp=unix:/run/lmtp,mode=0660,group=postfix "
+    "\\\n"
+    "                   --tls-cert /etc/ssl/mail.pem --tls-key /etc/ssl/mail.key\n";
 
 /* ---- command line and configuration ------------------------------------------------------------
  */
@@ -55,6 +69,7 @@ static bool read_arguments(int count, char **values, struct options *options, st
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     int option;
+    opterr = 0; /* one line, and ours */
     while ((option = getopt_long(count, values, "", known, NULL)) >= 0) {
         switch (option) {
         case 'c':
@@ -80,7 +95,10 @@ static bool read_arguments(int count, char **values, struct options *options, st
             fputs(usage, stdout);
             exit(0);
         default:
-            return error_set(error, "see restante serve --help");
+            return error_set(error,
+                             "%s is no option, or its value is missing or too much; see "
+                             "restante serve --help",
+                             values[optind - 1]);
         }
     }
     if (optind < count)
@@ -286,6 +304,7 @@ int main(int count, char **values)
     log_init("master", LOG_LEVEL_INFO, LOG_TARGET_STDERR);
     signal(SIGPIPE, SIG_IGN);
     umask(0022);
+    master.options.self = strstr(values[0], "-master") == NULL ? values[0] : "restante";
     if (!prepare(&master, count, values, &error)) {
         fprintf(stderr, "restante serve: %s\n", error.text);
         return 1;

@@ -19,6 +19,7 @@ struct event_base;
 enum { LISTENERS_MAX = CONFIG_LISTEN_MAX + 2 };
 
 struct options {
+    const char *self;   /* what to type for `restante` */
     const char *config; /* absolute, or NULL */
     const char *data;
     const char *cert, *key;
@@ -30,7 +31,8 @@ struct listener {
     struct address address;
     enum ipc_protocol protocol;
     bool tls;
-    bool internal; /* lmtp.sock and control.sock of the data directory */
+    uint16_t busy_port; /* the one wanted, where another had to be taken */
+    bool internal;      /* lmtp.sock and control.sock of the data directory */
     int fd;
 };
 

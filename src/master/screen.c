@@ -22,23 +22,31 @@ static const char *what_is(const char *name)
     return "";
 }
 
+static void listener_print(const struct listener *listener)
+{
+    const struct address *address = &listener->address;
+    printf("  %-6s %-28s %s", address->name, address_text(address).text, what_is(address->name));
+    if (listener->busy_port != 0)
+        printf("; port %u is in use by another program", listener->busy_port);
+    putchar('\n');
+}
+
 void screen_print(const struct master *master)
 {
-    const char *data = master->data.path;
+    const char *data = master->options.data != NULL ? master->options.data : master->data.path;
+    const char *self = master->options.self;
     if (getenv("NOTIFY_SOCKET") != NULL)
         return;
-    printf("\nRestante is running. Mail is kept in %s\n\n", data);
-    for (size_t i = 0; i < master->listener_count; i++) {
-        const struct listener *listener = &master->listeners[i];
-        if (!listener->internal)
-            printf("  %-6s %-28s %s\n", listener->address.name,
-                   address_text(&listener->address).text, what_is(listener->address.name));
-    }
-    printf("\n  Certificate: %s%s%s\n    SHA-256 %s\n", master->chain[0] == '/' ? "" : data,
-           master->chain[0] == '/' ? "" : "/", master->chain, master->fingerprint);
-    printf("\n  Add an account:  restante account add NAME --data %s\n", data);
-    printf("  Deliver a mail:  restante deliver NAME --data %s < message\n", data);
-    printf("  See how it is:   restante status --data %s\n", data);
+    printf("\nRestante is running. Mail is kept in %s\n\n", master->data.path);
+    for (size_t i = 0; i < master->listener_count; i++)
+        if (!master->listeners[i].internal)
+            listener_print(&master->listeners[i]);
+    printf("\n  Certificate: %s%s%s\n    SHA-256 %s\n",
+           master->chain[0] == '/' ? "" : master->data.path, master->chain[0] == '/' ? "" : "/",
+           master->chain, master->fingerprint);
+    printf("\n  Add an account:  %s account add NAME --data %s\n", self, data);
+    printf("  Deliver a mail:  %s deliver NAME --data %s < message\n", self, data);
+    printf("  See how it is:   %s status --data %s\n", self, data);
     printf("  In a mail program: user name NAME, the addresses above, password as you set it.\n");
     printf("\nCtrl-C stops it.\n\n");
     fflush(stdout);
