@@ -5,13 +5,14 @@ Each server gets a fresh store, the same certificate and the same accounts; each
 server, then on the other, ROUNDS times; the median counts. CPU is that of all processes of a server
 together, per operation. Prints a table with ratios and writes bench/report/report.json.
 
-usage: bench/run.py [--build DIR] [--rounds N] [--only WORD] [--quick]"""
+usage: bench/run.py [--build DIR] [--rounds N] [--only WORD] [--quick] [--alone]"""
 import argparse
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -26,27 +27,38 @@ ACCOUNTS = 64
 PASSWORD = "bench"
 MESSAGES = 10000
 
-# name, options of the generator, messages per operation (1: the generator counts them itself)
-MEASURES = [
-    ("login", "--connections 50 --accounts 50 --operations 4000", 1),
-    ("login_tls", "--connections 50 --accounts 50 --operations 3000", 1),
-    ("lmtp 4 KB, 1 connection", "--size 4096 --operations 2000 lmtp", 1),
-    ("lmtp 4 KB, 32 connections", "--size 4096 --connections 32 --accounts 32 lmtp", 1),
-    ("lmtp 40 KB, 32 connections", "--size 40960 --connections 32 --accounts 32 lmtp", 1),
-    ("lmtp, 10 recipients", "--size 4096 --connections 4 --accounts 40 --operations 1000 lmtp10", 1),
-    ("append 4 KB, 1 connection", "--size 4096 --operations 2000 append", 1),
-    ("append 4 KB, 16 connections", "--size 4096 --connections 16 --accounts 16 append", 1),
-    ("fetch meta of all", "--operations 10 fetch_meta", MESSAGES),
-    ("fetch flags of all", "--operations 50 fetch_flags", MESSAGES),
-    ("fetch bodies of all", "--operations 3 fetch_body", MESSAGES),
-    ("fetch one, 16 sessions", "--connections 16 --operations 50000 fetch_one", 1),
-    ("store one, 1 session", "--operations 5000 store_one", 1),
-    ("store one, 16 sessions", "--connections 16 --operations 20000 store_one", 1),
-    ("store all", "--operations 10 store_all", MESSAGES),
-    ("select", "--operations 500 select", 1),
-    ("search subject", "--operations 20 search_subject", 1),
-    ("pop3 whole sessions", "--operations 3 pop3", 1),
-    ("mixed users", "--connections 16 --accounts 32 --operations 2000 mixed", 1),
+# What is measured: title, options of the generator, messages per operation (where one command is
+# about all of them). bench0 holds MESSAGES messages and gets no others; bench1 ... get the rest.
+RATES = [
+    ("LOGIN + LOGOUT, 50 at once", "--connections 50 --accounts 50 --operations 8000 login", 1),
+    ("the same, TLS", "--connections 50 --accounts 50 --operations 6000 login_tls", 1),
+    ("LMTP 4 KB, 1 connection", "--first 1 --size 4096 lmtp", 1),
+    ("LMTP 4 KB, 32 connections", "--first 1 --size 4096 --connections 32 --accounts 32 lmtp", 1),
+    ("LMTP 40 KB, 32 connections", "--first 1 --size 40960 --connections 32 --accounts 32 lmtp", 1),
+    ("LMTP, 10 recipients", "--first 1 --size 4096 --connections 4 --accounts 40 lmtp10", 1),
+    ("APPEND 4 KB, 1 connection", "--first 1 --size 4096 append", 1),
+    ("APPEND 4 KB, 16 connections", "--first 1 --size 4096 --connections 16 --accounts 16 append", 1),
+    ("FETCH meta of 10,000", "--operations 30 fetch_meta", MESSAGES),
+    ("FETCH FLAGS of 10,000", "--operations 300 fetch_flags", MESSAGES),
+    ("FETCH bodies of 10,000", "--operations 6 fetch_body", MESSAGES),
+    ("FETCH one, 16 sessions", "--connections 16 fetch_one", 1),
+    ("STORE one, 1 session", "store_one", 1),
+    ("STORE one, 16 sessions", "--connections 16 store_one", 1),
+    ("STORE 1:* of 10,000", "--operations 40 store_all", MESSAGES),
+    ("SELECT of 10,000", "--operations 20000 select", 1),
+    ("SEARCH SUBJECT of 10,000", "--operations 100 search_subject", 1),
+    ("SEARCH FROM of 10,000", "--operations 100 search_from", 1),
+    ("SEARCH BODY of 10,000", "--operations 2 search_body", 1),
+    ("POP3 whole session of 10,000", "--operations 2 pop3", 1),
+    ("mixed users", "--first 1 --connections 16 --accounts 32 mixed", 1),
+    ("COPY of 10,000", "--operations 2 copy_all", MESSAGES),
+]
+# title, options, which value of the generator counts, its unit (smaller is better)
+OTHERS = [
+    ("push: delivery to EXISTS, p50", "--first 60 --operations 500 push", "p50", "us"),
+    ("push: delivery to EXISTS, p99", "--first 60 --operations 500 push", "p99", "us"),
+    ("idle connection", "--first 1 --accounts 60 --connections 2000 idle", "memory", "bytes"),
+    ("idle connection, TLS", "--first 1 --accounts 60 --connections 2000 idle_tls", "memory", "bytes"),
 ]
 
 
@@ -54,7 +66,9 @@ class Restante:
     name = "restante"
 
     def __init__(self):
+        begun = time.monotonic()
         self.server = Server()
+        self.start = time.monotonic() - begun
         self.pid = self.server.process.pid
         self.ports = self.server.ports
         lines = "".join(f"bench{n}:{{PLAIN}}{PASSWORD}\n" for n in range(ACCOUNTS))
@@ -91,13 +105,23 @@ class Dovecot:
         text = re.sub(r"@([A-Z0-9]+)@", lambda found: values[found.group(1)], text)
         with open(f"{self.data}/dovecot.conf", "w") as file:
             file.write(text)
+        begun = time.monotonic()
         subprocess.run(["dovecot", "-c", f"{self.data}/dovecot.conf"], check=True,
                        stderr=subprocess.DEVNULL)
         pid = f"{self.data}/run/master.pid"
         wait_until("dovecot", lambda: os.path.exists(pid))
         with open(pid) as file:
             self.pid = int(file.read())
+        wait_until("its greeting", self.greets)
+        self.start = time.monotonic() - begun
         time.sleep(1)  # its processes are forked behind its pid file; nothing tells when
+
+    def greets(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.ports["imap"]), 5) as s:
+                return s.recv(4).startswith(b"* OK")
+        except OSError:
+            return False
 
     def close(self):
         os.kill(self.pid, signal.SIGTERM)
@@ -105,19 +129,87 @@ class Dovecot:
 
 
 def load(build, server, words, seconds):
-    done = subprocess.run([f"{build}/bench/bench-load", "--pid", str(server.pid), "--password", PASSWORD,
-                           "--imap", str(server.ports["imap"]),
-                           "--imaps", str(server.ports["imaps"]),
-                           "--pop3", str(server.ports["pop3"]), "--lmtp", str(server.ports["lmtp"]),
-                           "--seconds", str(seconds), *words],
+    ports = [f"--{name}={server.ports[name]}" for name in ("imap", "imaps", "pop3", "lmtp")]
+    return generate(build, [f"--pid={server.pid}", f"--password={PASSWORD}", *ports, *words],
+                    seconds, server.name)
+
+
+def generate(build, words, seconds, name=""):
+    """Runs the generator once; its values by name."""
+    done = subprocess.run([f"{build}/bench/bench-load", f"--seconds={seconds}",
+                           "--operations=1000000", *words],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
     if done.returncode != 0:
-        raise RuntimeError(f"{server.name} {' '.join(words)}: {done.stderr}")
-    values = {}
-    for line in done.stdout.splitlines():
-        name, value, _ = line.split()
-        values[name.split(".")[1]] = float(value)
-    return values
+        raise RuntimeError(f"{name} {' '.join(words)}: {done.stderr}")
+    return {line.split()[0].split(".")[1]: float(line.split()[1])
+            for line in done.stdout.splitlines()}
+
+
+def memory(server):
+    """Proportional set size of the server's processes, in bytes."""
+    children = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                children.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(pid))
+        except OSError:
+            pass
+    total, todo = 0, [server.pid]
+    while todo:
+        pid = todo.pop()
+        todo += children.get(pid, [])
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            total += int(re.search(r"^Pss: +(\d+)", file.read(), re.M).group(1)) * 1024
+    return total
+
+
+class Table:
+    """Rows on the terminal as they come, and all of them as JSON."""
+
+    def __init__(self, servers):
+        self.names, self.report = [s.name for s in servers], {}
+        print(f"\n{'measure':34}" + "".join(f"{n:>12}{'cpu us':>9}{'p99 us':>9}" for n in self.names) +
+              f"{'rate':>9}{'cpu':>8}", flush=True)
+
+    def rate(self, title, rows):
+        """rows: per server (rate, cpu, p99); ratios above 1 are in Restante's favour."""
+        self.report[title] = {n: dict(zip(("rate", "cpu_us", "p99_us"), r)) for n, r in rows.items()}
+        line = f"{title:34}" + "".join(f"{r[0]:12,.0f}{r[1]:9.1f}{r[2]:9,.0f}" for r in rows.values())
+        if len(rows) == 2:
+            a, b = rows.values()
+            line += f"{a[0] / b[0]:8.1f}x" + (f"{b[1] / a[1]:7.1f}x" if a[1] else "")
+        print(line, flush=True)
+
+    def other(self, title, values, unit):
+        self.report[title] = {**values, "unit": unit}
+        line = f"{title:34}" + "".join(f"{v:12,.0f} {unit:17}" for v in values.values())
+        if len(values) == 2:
+            a, b = values.values()
+            line += f"{b / a:8.1f}x"
+        print(line, flush=True)
+
+
+def measure_all(options, servers, rounds, seconds, table):
+    for title, words, per in RATES:
+        if options.only.lower() not in title.lower():
+            continue
+        rows = {server.name: [] for server in servers}
+        for number in range(rounds):
+            for server in servers:
+                values = load(options.build, server,
+                              [*words.split(), "--seed", str(number + 1)], seconds)
+                if values.get("failed"):
+                    print(f"  {server.name}: {values['failed']:.0f} operations failed")
+                rows[server.name].append((values["rate"] * per, values.get("cpu", 0) / per,
+                                          values.get("p99", 0)))
+        table.rate(title, {s: [statistics.median(column) for column in zip(*row)]
+                           for s, row in rows.items()})
+    for title, words, value, unit in OTHERS:
+        if options.only.lower() not in title.lower():
+            continue
+        rows = {server.name: [load(options.build, server, words.split(), 20)[value]
+                              for _ in range(rounds if unit == "us" else 1)] for server in servers}
+        table.other(title, {s: statistics.median(row) for s, row in rows.items()}, unit)
 
 
 def main():
@@ -125,50 +217,35 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="measures whose title holds this")
     parser.add_argument("--quick", action="store_true", help="one round of at most 2 s each")
+    parser.add_argument("--alone", action="store_true", help="without Dovecot")
     options = parser.parse_args()
     subprocess.run(["ninja", "-C", options.build, "bench/bench-load"], check=True,
                    stdout=subprocess.DEVNULL)
-    rounds, seconds = (1, 2) if options.quick else (options.rounds, 8)
-    kinds = [Restante] + ([Dovecot] if shutil.which("dovecot") else [])
-    servers = [kind() for kind in kinds]
-    report = {}
+    rounds, seconds = (1, 2) if options.quick else (options.rounds, 6)
+    peers = [Dovecot] if shutil.which("dovecot") and not options.alone else []
+    servers = []
     try:
-        print(f"filling {MESSAGES} messages into bench0 ...", flush=True)
+        servers += [kind() for kind in [Restante, *peers]]
+        raw = {name: generate(options.build, [name], 2)["rate"]
+               for name in ("raw_sync", "raw_send", "raw_connect")}
+        print(f"this machine: {raw['raw_sync']:,.0f} fdatasync/s, loopback {raw['raw_send']:,.0f} MB/s, "
+              f"{raw['raw_connect']:,.0f} connect + close/s; filling {MESSAGES} messages ...")
+        idle = {s.name: memory(s) / 1e3 for s in servers}
         for server in servers:
-            load(options.build, server, ["--operations", str(MESSAGES), "lmtp", "--seed", "99"], 120)
-        print(f"{'measure':28}" + "".join(f"{s.name:>12}{'cpu us':>10}{'p99 us':>10}"
-                                          for s in servers) + f"{'rate':>8}{'cpu':>8}", flush=True)
-        for name, words, per in MEASURES:
-            if options.only not in name:
-                continue
-            words = words.split()
-            if words[-1].isdigit():
-                words.append(name)
-            rows = {server.name: [] for server in servers}
-            for number in range(rounds):
-                for server in servers:
-                    values = load(options.build, server, [*words, "--seed", str(number + 1)],
-                                  seconds)
-                    rows[server.name].append((values["rate"] * per, values.get("cpu", 0) / per,
-                                              values.get("p99", 0)))
-            medians = {s: [statistics.median(column) for column in zip(*row)]
-                       for s, row in rows.items()}
-            report[name] = {s: dict(zip(("rate", "cpu_us", "p99_us"), m))
-                            for s, m in medians.items()}
-            line = f"{name:28}" + "".join(f"{m[0]:12,.0f}{m[1]:10.1f}{m[2]:10,.0f}"
-                                          for m in medians.values())
-            if len(servers) == 2:
-                a, b = medians["restante"], medians["dovecot"]
-                line += f"{a[0] / b[0]:7.1f}x" + (f"{b[1] / a[1]:7.1f}x" if a[1] else "")
-            print(line, flush=True)
+            load(options.build, server, ["--connections=8", f"--operations={MESSAGES}", "--seed=99", "lmtp"], 120)
+        table = Table(servers)
+        table.report["machine"] = raw
+        table.other("start to first greeting", {s.name: s.start * 1e3 for s in servers}, "ms")
+        table.other("idle server, all processes", idle, "KB")
+        measure_all(options, servers, rounds, seconds, table)
     finally:
         for server in servers:
             server.close()
     os.makedirs(os.path.join(TOP, "bench/report"), exist_ok=True)
     with open(os.path.join(TOP, "bench/report/report.json"), "w") as file:
-        json.dump(report, file, indent=1)
+        json.dump(table.report, file, indent=1)
 
 
 if __name__ == "__main__":

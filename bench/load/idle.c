@@ -36,7 +36,7 @@ static void setup(struct run *run, struct conn *conn)
 {
     conn->step %= 65536;
     snprintf(logins[conn->step], sizeof(logins[0]), "x LOGIN bench%u %s\r\n",
-             conn->step % run->target->accounts, run->target->password);
+             target_account(run->target, conn->step), run->target->password);
     conn_ask_text(conn, logins[conn->step], ANSWER_TAG, logged_in);
 }
 
@@ -162,7 +162,7 @@ static void push(const struct target *target)
                       .port = target->imap};
     body = message_make(target->seed, 1, target->size != 0 ? target->size : 4096);
     snprintf(envelope, sizeof(envelope),
-             "MAIL FROM:<s@example.org>\r\nRCPT TO:<bench0>\r\nDATA\r\n");
+             "MAIL FROM:<s@example.org>\r\nRCPT TO:<bench%u>\r\nDATA\r\n", target->first);
     run_measure(&run);
     free(body.bytes);
 }

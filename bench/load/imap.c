@@ -12,7 +12,6 @@ enum { CONNECTIONS_MAX = 65536 };
 static char texts[CONNECTIONS_MAX][512]; /* one command per connection, valid until its answer */
 static const char *command;              /* what the operation sends, for the simple measures */
 static const char *mailbox = "INBOX";    /* NULL: none is selected */
-static bool one_account;                 /* all sessions on bench0 */
 
 static void answered(struct conn *conn, enum outcome outcome, const char *text)
 {
@@ -47,7 +46,7 @@ static void login(struct conn *conn, const struct target *target, conn_answered 
 {
     conn->step %= CONNECTIONS_MAX;
     snprintf(texts[conn->step], sizeof(texts[0]), "x LOGIN bench%u %s\r\n",
-             one_account ? 0 : conn->step % target->accounts, target->password);
+             target_account(target, conn->step), target->password);
     conn_ask_text(conn, texts[conn->step], ANSWER_TAG, then);
 }
 

@@ -58,8 +58,7 @@ static void lmtp_operation(struct run *run, struct conn *conn)
     int size = sprintf(text, "MAIL FROM:<sender@example.org>\r\n");
     for (unsigned i = 0; i < recipients; i++) {
         uint64_t account = many_accounts ? run->begun * recipients + i : conn->step + i;
-        size += sprintf(text + size, "RCPT TO:<bench%llu>\r\n",
-                        (unsigned long long)(account % run->target->accounts));
+        size += sprintf(text + size, "RCPT TO:<bench%u>\r\n", target_account(run->target, account));
     }
     size += sprintf(text + size, "DATA\r\n");
     conn->count = 2 + recipients;
@@ -172,7 +171,7 @@ static void pop3_operation(struct run *run, struct conn *conn)
     struct pop3_session *session = &pop3_sessions[conn->step %= 65536];
     pop3_at[conn->step] = POP3_USER;
     snprintf(session->command, sizeof(session->command), "USER bench%u\r\n",
-             conn->step % run->target->accounts);
+             target_account(run->target, conn->step));
     pop3_ask(conn, ANSWER_LINE, session->command);
 }
 

@@ -21,13 +21,15 @@ static void usage(void)
         "Accounts are bench0, bench1 ... and exist already.\n\n"
         "  --imap PORT --imaps PORT --pop3 PORT --lmtp PORT\n"
         "  --pid PID          the server's first process: its CPU and its children's is counted\n"
-        "  --accounts N       (1)   --password WORD (bench)\n"
+        "  --accounts N       (1)   --first N (0): the number of the first account\n"
+        "  --password WORD    (bench)\n"
         "  --connections N    (1)   --operations N (1000)   --seconds S (10) at most\n"
         "  --size BYTES       of messages (0: median 12 KB, mean 35 KB, some of 1-5 MB)\n"
         "  --seed N           (1)\n\nmeasures:\n");
     list(measures_mail);
     list(measures_imap);
     list(measures_idle);
+    list(measures_raw);
 }
 
 static const struct measure *find(const struct measure *measure, const char *name)
@@ -44,6 +46,7 @@ static const struct option options[] = {{"imap", required_argument, NULL, 'i'},
                                         {"lmtp", required_argument, NULL, 'l'},
                                         {"pid", required_argument, NULL, 'P'},
                                         {"accounts", required_argument, NULL, 'a'},
+                                        {"first", required_argument, NULL, 'f'},
                                         {"password", required_argument, NULL, 'w'},
                                         {"connections", required_argument, NULL, 'c'},
                                         {"operations", required_argument, NULL, 'n'},
@@ -74,6 +77,9 @@ static void set(struct target *target, int letter, const char *value)
         break;
     case 'a':
         target->accounts = (unsigned)number;
+        break;
+    case 'f':
+        target->first = (unsigned)number;
         break;
     case 'w':
         target->password = value;
@@ -119,6 +125,8 @@ int main(int count, char **words)
             measure = find(measures_imap, words[optind]);
         if (measure == NULL)
             measure = find(measures_idle, words[optind]);
+        if (measure == NULL)
+            measure = find(measures_raw, words[optind]);
     }
     if (measure == NULL || target.accounts == 0 || target.connections == 0 ||
         target.connections > 60000) {

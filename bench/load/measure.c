@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 void result(const char *name, const char *what, double value, const char *unit)
@@ -12,7 +13,10 @@ void result(const char *name, const char *what, double value, const char *unit)
     fflush(stdout);
 }
 
-/* The fields of /proc/PID/stat behind the command name, which may hold anything. */
+/*
+ * Its own CPU from the process's clock, to the nanosecond; that of children that are gone from
+ * /proc/PID/stat (behind the command name, which may hold anything), in ticks of 10 ms.
+ */
 static bool read_stat(int pid, int *parent, double *cpu)
 {
     char path[64], text[1024];
@@ -24,14 +28,16 @@ static bool read_stat(int pid, int *parent, double *cpu)
     fclose(file);
     text[size] = '\0';
     char *rest = strrchr(text, ')');
-    unsigned long user, system;
     long dead_user, dead_system;
+    clockid_t clock;
+    struct timespec own;
     if (rest == NULL ||
-        sscanf(rest + 2, "%*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", parent,
-               &user, &system, &dead_user, &dead_system) != 5)
+        sscanf(rest + 2, "%*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %ld %ld", parent,
+               &dead_user, &dead_system) != 3 ||
+        clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &own) != 0)
         return false;
-    *cpu = (double)(user + system + (unsigned long)dead_user + (unsigned long)dead_system) /
-           (double)sysconf(_SC_CLK_TCK);
+    *cpu = (double)own.tv_sec + (double)own.tv_nsec / 1e9 +
+           (double)(dead_user + dead_system) / (double)sysconf(_SC_CLK_TCK);
     return true;
 }
 
@@ -73,6 +79,11 @@ static size_t processes(const struct target *target, struct process *list, size_
 
 enum { PROCESSES_MAX = 4096 };
 static struct process list[PROCESSES_MAX];
+
+unsigned target_account(const struct target *target, uint64_t number)
+{
+    return target->first + (unsigned)(number % target->accounts);
+}
 
 double target_cpu(const struct target *target)
 {

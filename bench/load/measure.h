@@ -10,8 +10,8 @@
 
 struct target {
     uint16_t imap, imaps, pop3, lmtp;
-    int pid; /* of the server's first process; its descendants count; 0: no CPU */
-    unsigned accounts;
+    int pid;                  /* of the server's first process; its descendants count; 0: no CPU */
+    unsigned accounts, first; /* how many, and the number of the first */
     const char *password;
     SSL_CTX *tls;
     unsigned connections;
@@ -52,6 +52,8 @@ void run_ready(struct run *run, struct conn *conn);
 void run_next(struct run *run, struct conn *conn, bool good);
 void run_lost(struct run *run, struct conn *conn);
 
+/* The account that connection or delivery `number` uses: benchN. */
+unsigned target_account(const struct target *target, uint64_t number);
 /* CPU seconds of the server's processes so far, dead children included. */
 double target_cpu(const struct target *target);
 /* Proportional set size of all of them, in bytes. */
@@ -63,4 +65,4 @@ struct measure {
     const char *what;
     void (*function)(const struct target *target);
 };
-extern const struct measure measures_imap[], measures_mail[], measures_idle[];
+extern const struct measure measures_imap[], measures_mail[], measures_idle[], measures_raw[];
