@@ -270,6 +270,7 @@ static void forget_effect(struct txn *txn)
 void txn_loaded(struct load *load, bool ok)
 {
     struct txn *txn = load->arg;
+    struct partition *partition = txn->partition;
     txn->loading = false;
     if (txn->orphan) {
         load_destroy(&load);
@@ -279,7 +280,9 @@ void txn_loaded(struct load *load, bool ok)
     if (!ok)
         txn->preset = STORE_UNAVAILABLE;
     txn->brought = load;
-    partition_go(txn->partition);
+    partition_go(partition);
+    if (TAILQ_FIRST(&partition->waiting) == txn)
+        txn->brought = NULL; /* not its turn after all (no room): it will ask again */
     load_destroy(&load);
 }
 
