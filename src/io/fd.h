@@ -13,6 +13,8 @@ enum { FD_PASS_MAX = 4 }; /* descriptors in one packet */
 /* Closes *fd if it is open and sets it to -1. Keeps errno. */
 void fd_close(int *fd);
 bool fd_set_nonblock(int fd);
+/* A stream socket of any family, and neither a file nor a pipe. */
+bool fd_is_stream(int fd);
 bool fd_set_cloexec(int fd, bool on);
 /* type: SOCK_STREAM or SOCK_SEQPACKET. Non-blocking both. False with errno. */
 bool fd_socketpair(int type, int pair[2]);

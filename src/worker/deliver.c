@@ -237,7 +237,8 @@ static void on_opened(void *arg, enum mailbox_result result, struct mailbox_acco
 
 void deliver_check(struct worker *worker, uint32_t door, const struct ipc_rcpt_check *message)
 {
-    if (worker->finished || volumes_store(worker, message->volume) == NULL) {
+    if (worker->finished || worker->busy >= WORKER_BUSY_MAX ||
+        volumes_store(worker, message->volume) == NULL) {
         answer_check(worker, door, message->request, IPC_DELIVERY_UNAVAILABLE);
         return;
     }
@@ -282,6 +283,7 @@ void deliver_purge(struct worker *worker, const struct ipc_purge *message)
     struct wipe *wipe = MEM_NEW(struct wipe);
     wipe->worker = worker;
     wipe->account = message->account;
+    tickets_revoke(worker, message->account);
     sessions_end_account(worker, message->account, "This account was deleted");
     worker->busy++;
     if (worker->finished || volumes_store(worker, message->volume) == NULL) {

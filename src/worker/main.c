@@ -38,6 +38,7 @@ static void on_end_sessions(void *context, struct ipc_channel *channel,
                             struct ipc_end_sessions *message)
 {
     char *reason = slice_strdup(message->reason);
+    tickets_revoke(context, message->account); /* proven of what no longer holds */
     sessions_end_account(context, message->account, reason);
     free(reason);
 }

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
@@ -35,7 +36,8 @@ static pid_t pid;
 static bool ready;
 static int summarize_asked, delivered, purged;
 static uint32_t delivered_result, checked_result, purged_result;
-static bool checked, answer_summaries;
+static bool checked, answer_summaries, lies;
+static int lie, checks;
 static const struct id account = {{1, 2, 3}};
 
 /* ---- the peers ----------------------------------------------------------------------------- */
@@ -45,11 +47,58 @@ static void on_ready(void *context, struct ipc_channel *channel, struct ipc_read
     ready = true;
 }
 
+/* A summary of one part whose numbers are given; doc/formats/summary.md. */
+static void lie_about(struct ipc_channel *channel, uint64_t request, uint64_t size, uint8_t parts,
+                      uint8_t header)
+{
+    const uint8_t packed[] = {
+        1, parts, 0, 0, 0, 12, 0, 0, 0, (uint8_t)size, 0, 0, 0,
+        /* kind, offset, header, body, lines, type, subtype, encoding, parameters */
+        0, 0, header, (uint8_t)(size - header), 0, 5, 6, 4, 0,
+        /* the envelope */
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 't', 'e', 'x', 't', 'p', 'l', 'a', 'i', 'n', '7', 'b', 'i'};
+    ipc_send_summary(channel, &(struct ipc_summary){.request = request,
+                                                    .packed = slice_make(packed, sizeof(packed))});
+}
+
+static void tell_lies(struct ipc_channel *channel, const struct ipc_summarize *m)
+{
+    static uint8_t much[IPC_CHUNK];
+    struct ipc_summary wrong = {.request = m->request + 1, .packed = SLICE_LITERAL("\x01")};
+    struct ipc_summary none = {.request = m->request};
+    switch (lie) {
+    case 0: /* somebody else's, then its own, then again */
+        ipc_send_summary(channel, &wrong);
+        ipc_send_summary(channel, &none);
+        ipc_send_summary(channel, &none);
+        break;
+    case 1: /* as large as a message may be, and nothing in it */
+        memset(much, 0xff, sizeof(much));
+        none.packed = slice_make(much, sizeof(much));
+        ipc_send_summary(channel, &none);
+        break;
+    case 2: /* more header than message */
+        lie_about(channel, m->request, m->size, 1, (uint8_t)m->size + 1);
+        break;
+    case 3: /* of a larger message */
+        lie_about(channel, m->request, m->size + 1, 1, 4);
+        break;
+    case 4: /* more parts than are there */
+        lie_about(channel, m->request, m->size, 200, 4);
+        break;
+    default: /* one byte of it */
+        none.packed = SLICE_LITERAL("\x01");
+        ipc_send_summary(channel, &none);
+    }
+}
+
 static void on_summarize(void *context, struct ipc_channel *channel, struct ipc_summarize *m)
 {
     summarize_asked++;
     assert_true(fd_memory_verify(m->message, m->size));
-    if (answer_summaries)
+    if (lies)
+        tell_lies(channel, m);
+    else if (answer_summaries)
         ipc_send_summary(channel, &(struct ipc_summary){.request = m->request});
 }
 
@@ -62,6 +111,7 @@ static void on_delivered(void *context, struct ipc_channel *channel, struct ipc_
 static void on_checked(void *context, struct ipc_channel *channel, struct ipc_rcpt_checked *m)
 {
     checked = true;
+    checks++;
     checked_result = m->result;
 }
 
@@ -301,6 +351,172 @@ static void refuses(void **state)
     ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.account = account, .size = 100});
     pump_until(is_set, &checked, "a check");
     assert_int_equal(checked_result, IPC_DELIVERY_OK);
+    checked = false;
+    ipc_send_rcpt_check(door,
+                        &(struct ipc_rcpt_check){.account = account, .size = UINT64_MAX - 1000});
+    pump_until(is_set, &checked, "a check");
+    assert_int_equal(checked_result, IPC_DELIVERY_NOSPACE);
+}
+
+static bool is_gone(void *arg)
+{
+    return *(struct ipc_channel **)arg == NULL;
+}
+
+/* Nothing more of what the worker was sent before is on its way: it has answered a question. */
+static void settle(struct ipc_channel *peer)
+{
+    checked = false;
+    ipc_send_rcpt_check(peer, &(struct ipc_rcpt_check){.account = account, .size = 1});
+    pump_until(is_set, &checked, "a check");
+}
+
+/* A ticket of an account that was disabled or wiped meanwhile opens nothing. */
+static void revoked_tickets(void **state)
+{
+    ticket(20);
+    ipc_send_end_sessions(
+        auth, &(struct ipc_end_sessions){.account = account, .reason = SLICE_LITERAL("Disabled")});
+    int fd = hand_over(20, "STAT\r\n");
+    assert_string_equal(hear(fd, NULL), "");
+    close(fd);
+    ticket(21);
+    ipc_send_purge(auth, &(struct ipc_purge){.account = account});
+    pump_until(is_positive, &purged, "the purge");
+    fd = hand_over(21, "STAT\r\n");
+    assert_string_equal(hear(fd, NULL), "");
+    close(fd);
+}
+
+/* Tickets are for one door and one protocol; a door that errs in it has used it up. */
+static void wrong_handover(void **state)
+{
+    int pair[2];
+    ticket(30);
+    assert_true(fd_socketpair(SOCK_STREAM, pair));
+    ipc_send_handover(door,
+                      &(struct ipc_handover){.conn = 30, .protocol = IPC_IMAP, .socket = pair[1]});
+    close(pair[1]);
+    assert_string_equal(hear(pair[0], NULL), "");
+    close(pair[0]);
+    int fd = hand_over(30, "STAT\r\n");
+    assert_string_equal(hear(fd, NULL), "");
+    close(fd);
+}
+
+static void hand_over_any(uint64_t conn, uint32_t protocol, int fd)
+{
+    ipc_send_ticket(auth, &(struct ipc_ticket){.conn = conn,
+                                               .account = account,
+                                               .name = SLICE_LITERAL("alice"),
+                                               .client = SLICE_LITERAL("192.0.2.7"),
+                                               .protocol = protocol});
+    ipc_send_handover(door, &(struct ipc_handover){.conn = conn,
+                                                   .protocol = protocol,
+                                                   .tag = SLICE_LITERAL("a"),
+                                                   .readahead = SLICE_LITERAL("x\r\n"),
+                                                   .socket = fd});
+}
+
+/* What is handed over may be anything; it must be a stream socket. */
+static void handover_of_no_socket(void **state)
+{
+    int memory = fd_memory_create("test"), fds[2], sockets[2];
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets), 0);
+    const int wrong[] = {memory, fds[0], fds[1], sockets[0]};
+    for (uint32_t protocol = IPC_IMAP; protocol <= IPC_HTTP; protocol++)
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+            hand_over_any(40 + protocol * 10 + i, protocol, wrong[i]);
+    settle(door);
+    assert_int_equal(lseek(memory, 0, SEEK_END), 0); /* nothing was written into it */
+    struct pollfd nothing[] = {{.fd = fds[0], .events = POLLIN},
+                               {.fd = sockets[1], .events = POLLIN}};
+    assert_int_equal(poll(nothing, 2, 0), 0);
+    close(memory);
+    for (int i = 0; i < 2; i++) {
+        close(fds[i]);
+        close(sockets[i]);
+    }
+    ticket(90); /* all is well with others */
+    int fd = hand_over(90, "QUIT\r\n");
+    hear(fd, NULL);
+    close(fd);
+}
+
+/* Each message that a door may not send, or in a shape that it has not: that door alone is cut. */
+static void broken_peers(void **state)
+{
+    struct ipc_channel *const auth_before = auth;
+    for (uint32_t type = 0; type < IPC_TYPE_COUNT + 2; type++) {
+        for (int shape = 0; shape < 3; shape++) {
+            int pair[2];
+            uint8_t bytes[64] = {(uint8_t)type, (uint8_t)(type >> 8)};
+            size_t size = shape == 0 ? 4 : shape == 1 ? 3 : sizeof(bytes);
+            if (shape == 2)
+                memset(bytes + 4, 0xff, sizeof(bytes) - 4);
+            assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+            ipc_send_peer(master,
+                          &(struct ipc_peer){.role = IPC_DOOR, .index = 7, .channel = pair[1]});
+            close(pair[1]);
+            assert_int_equal(send(pair[0], bytes, size, MSG_NOSIGNAL), size);
+            struct wanted w = {.fd = pair[0]};
+            pump_until(has_text, &w, "the end of a broken door's channel");
+            close(pair[0]);
+        }
+    }
+    settle(door);
+    assert_ptr_equal(auth, auth_before);
+    ticket(100);
+    int fd = hand_over(100, "QUIT\r\n");
+    assert_string_equal(hear(fd, NULL), "+OK 0 messages\r\n+OK Bye\r\n");
+    close(fd);
+}
+
+/* Far more questions than can be worked on at once: each is answered. */
+static void many_checks(void **state)
+{
+    enum { MANY = 30000 };
+    struct id other = {{9}};
+    checks = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        memcpy(other.bytes + 4, &i, sizeof(i));
+        assert_true(ipc_send_rcpt_check(
+            door, &(struct ipc_rcpt_check){.request = i, .account = other, .size = UINT64_MAX}));
+        if (i % 1000 == 0)
+            event_base_loop(base, EVLOOP_NONBLOCK);
+    }
+    while (checks < MANY && !is_gone(&door))
+        event_base_loop(base, EVLOOP_ONCE);
+    assert_int_equal(checks, MANY);
+    assert_int_not_equal(checked_result, IPC_DELIVERY_OK); /* there is no such room */
+}
+
+/* Readers that lie: the wrong number, twice, garbage, offsets outside; mail is kept without. */
+static void readers_lie(void **state)
+{
+    lies = true;
+    for (lie = 0; lie < 6; lie++) {
+        deliver(50 + (uint64_t)lie, 0, 19,
+                lie == 0   ? "Subject: l\r\n\r\n0..\r\n"
+                : lie == 1 ? "Subject: l\r\n\r\n1..\r\n"
+                : lie == 2 ? "Subject: l\r\n\r\n2..\r\n"
+                : lie == 3 ? "Subject: l\r\n\r\n3..\r\n"
+                : lie == 4 ? "Subject: l\r\n\r\n4..\r\n"
+                           : "Subject: l\r\n\r\n5..\r\n");
+        pump_until(is_positive, &delivered, "the delivery");
+        assert_int_equal(delivered, 1);
+        assert_int_equal(delivered_result, IPC_DELIVERY_OK);
+    }
+    lies = false;
+    ticket(60);
+    int fd = hand_over(60, "RETR 1\r\nRETR 6\r\nQUIT\r\n");
+    const char *text = hear(fd, NULL);
+    assert_non_null(strstr(text, "\r\nP: 1\r\nSubject: l\r\n\r\n0..\r\n.\r\n"));
+    assert_non_null(strstr(text, "\r\nP: 1\r\nSubject: l\r\n\r\n5..\r\n.\r\n"));
+    close(fd);
+    ipc_send_purge(auth, &(struct ipc_purge){.account = account});
+    pump_until(is_positive, &purged, "the purge");
 }
 
 /* What is stored outlives the process; a purge wipes it. */
@@ -333,6 +549,12 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tickets, setup, teardown),
+        cmocka_unit_test_setup_teardown(revoked_tickets, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_handover, setup, teardown),
+        cmocka_unit_test_setup_teardown(handover_of_no_socket, setup, teardown),
+        cmocka_unit_test_setup_teardown(broken_peers, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_checks, setup, teardown),
+        cmocka_unit_test_setup_teardown(readers_lie, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_die, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(survives, setup, teardown),

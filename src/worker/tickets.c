@@ -2,7 +2,8 @@
  * A session begins when two say so: auth, with a ticket that names the account, and the door, with
  * the connection. The ticket is used once and lives for seconds. auth sent it before it told the
  * door, so when a handover finds none, what auth has already said is read first; if there is none
- * even then, somebody made the login up: the connection is closed and counted.
+ * even then, somebody made the login up: the connection is closed and counted. So is one that is
+ * no stream socket (what a door hands over may be anything) and one for another protocol.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/fd.h"
 #include "worker/worker_priv.h"
 
 struct ticket {
@@ -71,6 +73,17 @@ void tickets_finish(struct worker *worker)
     event_del(&worker->ticket_timer);
 }
 
+void tickets_revoke(struct worker *worker, struct id account)
+{
+    struct ticket *ticket, *next;
+    for (ticket = TAILQ_FIRST(&worker->ticket_order); ticket != NULL; ticket = next) {
+        next = TAILQ_NEXT(ticket, order);
+        if (id_equal(ticket->account.id, account)) {
+            drop(worker, ticket);
+        }
+    }
+}
+
 static struct ticket *find(struct worker *worker, uint32_t door, uint64_t conn)
 {
     struct ticket wanted = {.door = door, .conn = conn};
@@ -114,14 +127,19 @@ void tickets_handover(struct worker *worker, uint32_t door, struct ipc_handover 
             ticket = find(worker, door, message->conn);
         }
     }
-    if (ticket == NULL || ticket->until_us <= clock_monotonic_us() ||
-        (uint32_t)ticket->protocol != message->protocol) {
+    struct ticket used = {0};
+    bool good = ticket != NULL && ticket->until_us > clock_monotonic_us() &&
+                (uint32_t)ticket->protocol == message->protocol && message->protocol <= IPC_POP3 &&
+                fd_is_stream(message->socket);
+    if (ticket != NULL) {
+        used = *ticket;
+        drop(worker, ticket);
+    }
+    if (!good) {
         counter_add(COUNTER_tickets_missing, 1);
         log_warn("ticket_missing", "door=%u conn=%016llx", door, (unsigned long long)message->conn);
         return; /* the descriptor is closed behind us */
     }
-    struct ticket used = *ticket;
-    drop(worker, ticket);
     struct session_facts facts = {.account = used.account,
                                   .name = used.name,
                                   .client = used.client,

@@ -132,5 +132,6 @@ enum ipc_delivery_result volumes_room(struct worker *worker, uint32_t volume, ui
     if (stats.read_only) {
         return IPC_DELIVERY_UNAVAILABLE;
     }
-    return stats.free_bytes < size + ROOM_SPARE ? IPC_DELIVERY_NOSPACE : IPC_DELIVERY_OK;
+    bool room = stats.free_bytes >= ROOM_SPARE && size <= stats.free_bytes - ROOM_SPARE;
+    return room ? IPC_DELIVERY_OK : IPC_DELIVERY_NOSPACE;
 }

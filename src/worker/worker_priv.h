@@ -19,6 +19,7 @@ enum {
     WORKER_VOLUMES_MAX = 256,
     WORKER_TICKET_S = 30,       /* between auth's word and the door's handover */
     WORKER_TICKETS_MAX = 10000, /* nobody logs in so fast */
+    WORKER_BUSY_MAX = 10000,    /* checks in work beyond which doors are told to come again */
     WORKER_SUMMARY_S = 20,      /* a reader that takes longer is stuck */
 };
 
@@ -86,6 +87,8 @@ enum ipc_delivery_result volumes_room(struct worker *worker, uint32_t volume, ui
 void tickets_init(struct worker *worker);
 void tickets_finish(struct worker *worker);
 void tickets_add(struct worker *worker, const struct ipc_ticket *message);
+/* Those of an account that may not log in any more. */
+void tickets_revoke(struct worker *worker, struct id account);
 void tickets_handover(struct worker *worker, uint32_t door, struct ipc_handover *message);
 
 /* ---- sessions.c ---------------------------------------------------------------------------- */
