@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -23,6 +24,7 @@ struct hash_job {
     struct hash_result result;
     hash_done *done;
     void *arg;
+    atomic_bool forgotten; /* nobody waits for it: not worth the work */
 };
 
 /* One client address with jobs that wait. */
@@ -107,7 +109,8 @@ static void *thread_run(void *arg)
     struct hasher *hasher = arg;
     struct hash_job *job;
     while ((job = job_take(hasher)) != NULL) {
-        job_work(job);
+        if (!atomic_load(&job->forgotten))
+            job_work(job);
         post_send(hasher->post, &job->item);
     }
     return NULL;
@@ -127,10 +130,11 @@ static void job_destroy(struct hash_job *job)
 static void job_done(struct post_item *item)
 {
     struct hash_job *job = (struct hash_job *)(void *)item;
-    job->hasher->stats.jobs[job->ask.kind]++;
     job->hasher->stats.waiting--;
-    if (job->done != NULL)
+    if (!atomic_load(&job->forgotten)) {
+        job->hasher->stats.jobs[job->ask.kind]++;
         job->done(job->arg, &job->result);
+    }
     job_destroy(job);
 }
 
@@ -189,7 +193,7 @@ struct hash_job *hasher_submit(struct hasher *hasher, const struct hash_ask *ask
 
 void hasher_forget(struct hash_job *job)
 {
-    job->done = NULL;
+    atomic_store(&job->forgotten, true);
 }
 
 struct hasher_stats hasher_stats(const struct hasher *hasher)

@@ -12,7 +12,7 @@ struct event_base;
 struct hasher;
 struct hash_job;
 
-enum { HASHER_WAITING_MAX = 4096 };
+enum { HASHER_WAITING_MAX = 20000 };
 
 enum hash_kind {
     HASH_VERIFY, /* does secret fit verifier? with want_keys also SCRAM keys, when it does */
@@ -52,7 +52,7 @@ typedef void hash_done(void *arg, const struct hash_result *result);
  * keep the pointer for hasher_forget() until done has run. */
 struct hash_job *hasher_submit(struct hasher *hasher, const struct hash_ask *ask, hash_done *done,
                                void *arg);
-/* done will not run. */
+/* done will not run; the work is left out where it has not begun. */
 void hasher_forget(struct hash_job *job);
 
 struct hasher_stats {

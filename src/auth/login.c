@@ -229,6 +229,23 @@ static void keys_store(struct auth *auth, const struct auth_account *account,
     auth_accounts_change(auth->accounts, &keys->edit, 1, keys_stored, keys);
 }
 
+/* Those who wait with the secret that has just been proven need no hash of their own: after a
+ * restart, all the connections of a mail program come at once. */
+static void others_proven(struct auth *auth, struct id account)
+{
+    struct login *login, *next;
+    RB_FOREACH_SAFE (login, login_tree, &auth->logins, next) {
+        if (login->job != NULL && id_equal(login->account, account) &&
+            remember_secret_known(auth->remember, account, sasl_secret(login->exchange),
+                                  auth->settings->auth_cache)) {
+            hasher_forget(login->job);
+            login->job = NULL;
+            counter_add(COUNTER_auth_cached, 1);
+            login_proven(login);
+        }
+    }
+}
+
 static void login_hashed(void *arg, const struct hash_result *result)
 {
     struct login *login = arg;
@@ -246,6 +263,7 @@ static void login_hashed(void *arg, const struct hash_result *result)
         if (result->has_keys && account.verifier.size < PASSWORD_VERIFIER_MAX)
             keys_store(auth, &account, &result->keys);
         login_proven(login);
+        others_proven(auth, account.id);
     }
 }
 

@@ -6,7 +6,7 @@
 #pragma once
 #include "auth/auth.h"
 
-enum { LOGINS_OF_DOOR_MAX = 8192 }; /* at the same time; more are answered UNAVAILABLE */
+enum { LOGINS_OF_DOOR_MAX = 20000 }; /* at the same time; more are answered UNAVAILABLE */
 
 /* Handlers of messages from doors; context: struct auth. */
 void login_start(void *context, struct ipc_channel *channel, struct ipc_auth_start *message);

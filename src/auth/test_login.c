@@ -245,6 +245,28 @@ static void test_plain(void **state)
     rig_destroy(rig);
 }
 
+/* Many connections of one mail program at once: those that wait when the secret is proven need no
+ * verification of their own. Two threads, so at most two have begun. */
+static void test_all_at_once(void **state)
+{
+    struct rig *rig = rig_create();
+    assert_true(admin(rig, "account-add", "{\"name\":\"alice\",\"password\":\"secret\"}").ok);
+    uint64_t before = verifications(rig);
+    for (uint64_t conn = 1; conn <= 40; conn++)
+        start(rig, conn, "192.0.2.7", true, "PLAIN", plain("alice", "secret"));
+    while (rig->done < 40)
+        turn(rig);
+    assert_int_equal(rig->tickets, 40);
+    assert_true(verifications(rig) - before <= 2);
+    /* A wrong secret among them is not taken along. */
+    start(rig, 50, "192.0.2.7", true, "PLAIN", plain("alice", "wrong"));
+    start(rig, 51, "192.0.2.7", true, "PLAIN", plain("alice", "secret"));
+    while (rig->done < 42)
+        turn(rig);
+    assert_int_equal(rig->tickets, 41);
+    rig_destroy(rig);
+}
+
 /* One verification for every failure, whatever its cause: the work tells nothing. */
 static void test_same_work(void **state)
 {
@@ -460,10 +482,11 @@ int main(void)
 {
     password_warm_up();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),      cmocka_unit_test(test_same_work),
-        cmocka_unit_test(test_keys),       cmocka_unit_test(test_scram_unknown),
-        cmocka_unit_test(test_clear),      cmocka_unit_test(test_penalty),
-        cmocka_unit_test(test_recipients), cmocka_unit_test(test_delete),
+        cmocka_unit_test(test_plain),         cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_same_work),     cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_scram_unknown), cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_penalty),       cmocka_unit_test(test_recipients),
+        cmocka_unit_test(test_delete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
