@@ -36,7 +36,7 @@ uint8_t *buf_extend(struct buf *buf, size_t size)
         buf->data = mem_realloc(buf->data, room);
         buf->room = room;
     }
-    uint8_t *at = buf->data + buf->size;
+    uint8_t *at = buf->data == NULL ? NULL : buf->data + buf->size; /* NULL + 0 is not C */
     buf->size = need;
     return at;
 }

@@ -109,11 +109,18 @@ void delivery_found(struct door *door, const struct ipc_rcpt_found *message)
     }
 }
 
-void delivery_checked(struct door *door, const struct ipc_rcpt_checked *message)
+/* What a worker says may be any number. */
+static enum ipc_delivery_result known_result(uint32_t result)
+{
+    return result <= IPC_DELIVERY_DAMAGED ? (enum ipc_delivery_result)result
+                                          : IPC_DELIVERY_UNAVAILABLE;
+}
+
+void delivery_checked(struct door *door, uint32_t worker, const struct ipc_rcpt_checked *message)
 {
     struct door_conn *conn = conn_find(door, message->request);
-    if (conn != NULL && conn->wait == WAIT_ROOM) {
-        answer_lookup(conn, (enum ipc_delivery_result)message->result);
+    if (conn != NULL && conn->wait == WAIT_ROOM && conn->worker == worker) {
+        answer_lookup(conn, known_result(message->result));
     }
 }
 
@@ -205,7 +212,7 @@ void delivery_delivered(struct door *door, uint32_t worker, const struct ipc_del
         if (part->worker == worker && part->place == message->rcpt && !part->answered) {
             part->answered = true;
             delivery->left--;
-            delivery->done(delivery->conn->state, i, (enum ipc_delivery_result)message->result);
+            delivery->done(delivery->conn->state, i, known_result(message->result));
             free_when_answered(delivery);
             return;
         }

@@ -143,8 +143,9 @@ void door_kicked(evutil_socket_t fd, short what, void *arg);
 bool starttls_available(const struct door *door);
 void starttls_pass(struct door_conn *conn); /* may end the connection */
 void starttls_cancel(struct door_conn *conn);
-void starttls_established(struct door *door, struct ipc_tls_established *message);
-void starttls_failed(struct door *door, const struct ipc_tls_failed *message);
+/* index: the tls process that says so; it is believed of the connections it was given. */
+void starttls_established(struct door *door, uint32_t index, struct ipc_tls_established *message);
+void starttls_failed(struct door *door, uint32_t index, const struct ipc_tls_failed *message);
 void starttls_peer_down(struct door *door, uint32_t index);
 
 /* ---- login.c ------------------------------------------------------------------------------- */
@@ -161,7 +162,7 @@ void login_auth_down(struct door *door);
 int delivery_compare(const struct delivery *a, const struct delivery *b);
 RB_PROTOTYPE(delivery_tree, delivery, by_id, delivery_compare)
 void delivery_found(struct door *door, const struct ipc_rcpt_found *message);
-void delivery_checked(struct door *door, const struct ipc_rcpt_checked *message);
+void delivery_checked(struct door *door, uint32_t worker, const struct ipc_rcpt_checked *message);
 void delivery_delivered(struct door *door, uint32_t worker, const struct ipc_delivered *message);
 void delivery_auth_down(struct door *door);
 void delivery_worker_down(struct door *door, uint32_t index);

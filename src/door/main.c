@@ -21,13 +21,13 @@ static void on_listener(void *context, struct ipc_channel *channel, struct ipc_l
 static void on_tls_established(void *context, struct ipc_channel *channel,
                                struct ipc_tls_established *message)
 {
-    starttls_established(context, message);
+    starttls_established(context, ipc_peer_index(channel), message);
 }
 
 static void on_tls_failed(void *context, struct ipc_channel *channel,
                           struct ipc_tls_failed *message)
 {
-    starttls_failed(context, message);
+    starttls_failed(context, ipc_peer_index(channel), message);
 }
 
 static void on_auth_challenge(void *context, struct ipc_channel *channel,
@@ -78,7 +78,7 @@ static void on_rcpt_found(void *context, struct ipc_channel *channel,
 static void on_rcpt_checked(void *context, struct ipc_channel *channel,
                             struct ipc_rcpt_checked *message)
 {
-    delivery_checked(context, message);
+    delivery_checked(context, ipc_peer_index(channel), message);
 }
 
 static void on_delivered(void *context, struct ipc_channel *channel, struct ipc_delivered *message)

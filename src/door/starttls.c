@@ -57,10 +57,11 @@ void starttls_cancel(struct door_conn *conn)
     }
 }
 
-void starttls_established(struct door *door, struct ipc_tls_established *message)
+void starttls_established(struct door *door, uint32_t index, struct ipc_tls_established *message)
 {
     struct door_conn *conn = conn_find(door, message->conn);
-    if (conn == NULL || conn->phase != CONN_HANDSHAKE) {
+    if (conn == NULL || conn->phase != CONN_HANDSHAKE || conn->tls_index != index ||
+        !fd_is_stream(message->clear)) {
         return; /* it ended meanwhile; the descriptor is closed behind us */
     }
     int fd = message->clear;
@@ -69,8 +70,8 @@ void starttls_established(struct door *door, struct ipc_tls_established *message
     conn->tls = true;
     conn->exporter_size = message->exporter.size;
     memcpy(conn->exporter, message->exporter.data, message->exporter.size);
-    log_debug("tls", "version=%.*s cipher=%.*s id=%s", SLICE_PRINT(message->version),
-              SLICE_PRINT(message->cipher), conn->session);
+    log_debug("tls", "version=%s cipher=%s id=%s", log_value(message->version).text,
+              log_value(message->cipher).text, conn->session);
     conn_attach(conn, fd);
     conn_begin(conn);
 }
@@ -81,10 +82,10 @@ static void failed(struct door_conn *conn, const char *reason)
     conn_end(conn, reason);
 }
 
-void starttls_failed(struct door *door, const struct ipc_tls_failed *message)
+void starttls_failed(struct door *door, uint32_t index, const struct ipc_tls_failed *message)
 {
     struct door_conn *conn = conn_find(door, message->conn);
-    if (conn != NULL && conn->phase == CONN_HANDSHAKE) {
+    if (conn != NULL && conn->phase == CONN_HANDSHAKE && conn->tls_index == index) {
         log_info("tls_failed", "rip=%s reason=%s id=%s", conn->client,
                  log_value(message->reason).text, conn->session);
         failed(conn, "tls_failed");

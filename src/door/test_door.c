@@ -37,6 +37,9 @@ static int handed = -1;    /* of the last handover */
 static struct buf readahead;
 static bool hold[2]; /* that worker does not answer deliveries */
 static uint64_t held_delivery;
+static bool hold_tls, hold_check; /* that is not answered, but kept in held_conn and held_by */
+static uint64_t held_conn;
+static struct ipc_channel *held_by;
 static int delivered, cancelled;
 static bool draining;
 
@@ -78,6 +81,11 @@ static void on_lookup(void *context, struct ipc_channel *channel, struct ipc_rcp
 
 static void on_check(void *context, struct ipc_channel *channel, struct ipc_rcpt_check *m)
 {
+    if (hold_check) {
+        held_conn = m->request;
+        held_by = channel;
+        return;
+    }
     ipc_send_rcpt_checked(
         channel, &(struct ipc_rcpt_checked){.request = m->request,
                                             .result = m->size > 1000 ? IPC_DELIVERY_OVER_QUOTA
@@ -113,6 +121,11 @@ static void on_handover(void *context, struct ipc_channel *channel, struct ipc_h
 static void on_tls_start(void *context, struct ipc_channel *channel, struct ipc_tls_start *m)
 {
     int pair[2];
+    if (hold_tls) {
+        held_conn = m->conn;
+        held_by = channel;
+        return;
+    }
     assert_true(fd_socketpair(SOCK_STREAM, pair));
     fd_close(&clear_end);
     clear_end = pair[0];
@@ -159,6 +172,11 @@ static void pump_until(bool (*done)(void *), void *arg, const char *what)
 static bool is_set(void *arg)
 {
     return *(bool *)arg;
+}
+
+static bool has_conn(void *arg)
+{
+    return held_conn != 0;
 }
 
 static bool is_open(void *arg)
@@ -472,6 +490,100 @@ static void starttls(void **state)
     close(fd);
 }
 
+/* What only the tls process that holds the connection may say, said by another. */
+static void forge_tls(struct ipc_channel *other, uint64_t conn, int clear)
+{
+    ipc_send_tls_failed(other,
+                        &(struct ipc_tls_failed){.conn = conn, .reason = SLICE_LITERAL("forged")});
+    ipc_send_tls_established(
+        other,
+        &(struct ipc_tls_established){.conn = conn, .version = SLICE_LITERAL("x"), .clear = clear});
+}
+
+/* A tls process that was broken into says of another one's connection that it is established, and
+ * gives its own end; and of its own that a file is the clear end of it. */
+static void forged_tls(void **state)
+{
+    struct ipc_channel *const given = tls; /* index 0, which is asked first */
+    struct ipc_channel *other = add_peer(IPC_TLS, 1);
+    int pair[2], memory = fd_memory_create("test");
+    hold_tls = true;
+    held_conn = 0;
+    int fd = client(ports[2]);
+    pump_until(has_conn, NULL, "tls_start");
+    struct ipc_channel *asked = held_by;
+    assert_true(fd_socketpair(SOCK_STREAM, pair));
+    forge_tls(asked == given ? other : given, held_conn, pair[1]);
+    close(pair[1]);
+    struct wanted w = {.fd = pair[0]};
+    pump_until(has_text, &w, "the end of the forged connection"); /* closed without a greeting */
+    assert_int_equal(w.size, 0);
+    close(pair[0]);
+    ipc_send_tls_established(asked, &(struct ipc_tls_established){.conn = held_conn,
+                                                                  .version = SLICE_LITERAL("x"),
+                                                                  .clear = memory});
+    assert_true(fd_socketpair(SOCK_STREAM, pair)); /* and the true one still counts */
+    ipc_send_tls_established(
+        asked, &(struct ipc_tls_established){
+                   .conn = held_conn, .version = SLICE_LITERAL("TLSv1.3"), .clear = pair[1]});
+    close(pair[1]);
+    hear(pair[0], "+OK ");
+    assert_int_equal(lseek(memory, 0, SEEK_END), 0);
+    close(memory);
+    close(pair[0]);
+    close(fd);
+    hold_tls = false;
+    ipc_close(&other);
+}
+
+/* Room is asked of the recipient's worker; another one, or a number that is no answer, is not
+ * heard. */
+static void forged_worker(void **state)
+{
+    int fd = client(ports[1]);
+    hold_check = true;
+    held_conn = 0;
+    say(fd, "LHLO c\r\nMAIL FROM:<x@y>\r\nRCPT TO:<bob@y>\r\n");
+    hear(fd, "250 2.1.0");
+    pump_until(has_conn, NULL, "rcpt_check");
+    assert_ptr_equal(held_by, workers[1]);
+    ipc_send_rcpt_checked(
+        workers[0], &(struct ipc_rcpt_checked){.request = held_conn, .result = IPC_DELIVERY_OK});
+    int other = client(ports[1]); /* which has its answer: the forged one was heard before */
+    hold_check = false;
+    say(other, "LHLO c\r\nMAIL FROM:<x@y>\r\nRCPT TO:<alice@y>\r\n");
+    hear(other, "250 2.1.5");
+    struct wanted w = {.fd = fd, .end = "250 2.1.5"};
+    assert_false(has_text(&w));
+    ipc_send_rcpt_checked(workers[1],
+                          &(struct ipc_rcpt_checked){.request = held_conn, .result = 4000000000u});
+    hear(fd, "451 4.3.0");
+    close(other);
+    close(fd);
+}
+
+/* Messages malformed or not for this sender: that peer alone is cut. */
+static void broken_peers(void **state)
+{
+    static const enum ipc_role roles[] = {IPC_TLS, IPC_AUTH, IPC_WORKER, IPC_CONTROL};
+    for (uint32_t type = 0; type < IPC_TYPE_COUNT + 2; type++) {
+        for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++) {
+            int pair[2];
+            uint8_t bytes[64] = {(uint8_t)type};
+            memset(bytes + 4, 0xff, sizeof(bytes) - 4);
+            assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+            ipc_send_peer(master, &(struct ipc_peer){
+                                      .role = (uint32_t)roles[i], .index = 9, .channel = pair[1]});
+            close(pair[1]);
+            assert_int_equal(send(pair[0], bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
+            struct wanted w = {.fd = pair[0]};
+            pump_until(has_text, &w, "the end of a broken peer's channel");
+            close(pair[0]);
+        }
+    }
+    delivers(state);
+}
+
 static int setup_small(void **state)
 {
     return start_with("log_level=error\nlimit_connections=3\n");
@@ -531,6 +643,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(logs_in, setup, teardown),
         cmocka_unit_test_setup_teardown(vanishes, setup, teardown),
         cmocka_unit_test_setup_teardown(starttls, setup, teardown),
+        cmocka_unit_test_setup_teardown(forged_tls, setup, teardown),
+        cmocka_unit_test_setup_teardown(forged_worker, setup, teardown),
+        cmocka_unit_test_setup_teardown(broken_peers, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup_small, teardown),
         cmocka_unit_test_setup_teardown(drains, setup, teardown),
     };

@@ -154,6 +154,8 @@ static void peer_down(void *state, enum ipc_role role, uint32_t index)
 {
     struct tls *tls = state;
     struct handshake *handshake, *next;
+    if (role != IPC_DOOR)
+        return;
     for (handshake = RB_MIN(handshakes, &tls->handshakes); handshake != NULL; handshake = next) {
         next = RB_NEXT(handshakes, &tls->handshakes, handshake);
         if (handshake->door == index)
