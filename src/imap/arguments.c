@@ -42,6 +42,12 @@ bool imap_parse_set(struct imap_parser *parser, struct imap_set *set)
 
 /* ---- names --------------------------------------------------------------------------------- */
 
+bool imap_parse_modseq(struct imap_parser *parser, uint64_t *modseq)
+{
+    return imap_parse_number64(parser, modseq) &&
+           (*modseq <= INT64_MAX || imap_parse_fail(parser, "A mod-sequence has 63 bits."));
+}
+
 bool imap_decode_mailbox(struct imap_parser *parser, struct slice wire, struct slice *name)
 {
     struct buf utf8 = {0};

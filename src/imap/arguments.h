@@ -13,6 +13,9 @@ struct imap_set {
 };
 bool imap_parse_set(struct imap_parser *parser, struct imap_set *set);
 
+/* A mod-sequence (RFC 7162 7), 0 where that is allowed too. */
+bool imap_parse_modseq(struct imap_parser *parser, uint64_t *modseq);
+
 /* UTF-8 of a mailbox argument; "" is possible. Not checked against the rules of mailboxes. */
 bool imap_parse_mailbox(struct imap_parser *parser, struct slice *name);
 /* The same of what has been parsed: a pattern, a literal. */

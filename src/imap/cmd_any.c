@@ -45,22 +45,34 @@ static enum imap_step id_proceed(struct imap_session *session, void *own)
     return IMAP_DONE;
 }
 
+struct enable {
+    bool condstore, qresync;
+};
+
 /* RFC 5161: names that are not known, or cannot be enabled, are passed over. */
 static bool enable_check(struct imap_parser *parser, bool uid, void *own)
 {
+    struct enable *enable = own;
     struct slice name;
     if (!imap_parse_space(parser))
         return false;
     do {
         if (!imap_parse_atom(parser, &name))
             return false;
+        enable->condstore = enable->condstore || slice_equal_nocase_str(name, "CONDSTORE");
+        enable->qresync = enable->qresync || slice_equal_nocase_str(name, "QRESYNC");
     } while (imap_parse_optional(parser, ' '));
     return true;
 }
 
 static enum imap_step enable_proceed(struct imap_session *session, void *own)
 {
-    imap_printf(session, "* ENABLED\r\n");
+    const struct enable *enable = own;
+    imap_printf(session, "* ENABLED%s%s\r\n", enable->condstore ? " CONDSTORE" : "",
+                enable->qresync ? " QRESYNC" : "");
+    if (enable->condstore || enable->qresync)
+        imap_enable_condstore(session);
+    session->qresync = session->qresync || enable->qresync;
     return IMAP_DONE;
 }
 
@@ -82,6 +94,7 @@ const struct imap_command imap_cmd_id = {
     .name = "ID", .states = IMAP_AUTHENTICATED, .check = id_check, .proceed = id_proceed};
 const struct imap_command imap_cmd_enable = {.name = "ENABLE",
                                              .states = IMAP_AUTHENTICATED,
+                                             .size = sizeof(struct enable),
                                              .check = enable_check,
                                              .proceed = enable_proceed};
 const struct imap_command imap_cmd_namespace = {

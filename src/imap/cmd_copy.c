@@ -93,7 +93,7 @@ const struct imap_command imap_cmd_copy = {.name = "COPY",
                                            .finish = copy_finish};
 const struct imap_command imap_cmd_move = {.name = "MOVE",
                                            .states = IMAP_SELECTED,
-                                           .flags = IMAP_HAS_UID_FORM,
+                                           .flags = IMAP_HAS_UID_FORM | IMAP_SAYS_MODSEQ,
                                            .size = sizeof(struct copy),
                                            .check = copy_check,
                                            .proceed = move_proceed,

@@ -41,12 +41,13 @@ static void expunge_finish(void *own)
 
 const struct imap_command imap_cmd_expunge = {.name = "EXPUNGE",
                                               .states = IMAP_SELECTED,
+                                              .flags = IMAP_SAYS_MODSEQ,
                                               .size = sizeof(struct expunge),
                                               .proceed = expunge_proceed,
                                               .finish = expunge_finish};
 const struct imap_command imap_cmd_uid_expunge = {.name = "EXPUNGE",
                                                   .states = IMAP_SELECTED,
-                                                  .flags = IMAP_ONLY_UID_FORM,
+                                                  .flags = IMAP_ONLY_UID_FORM | IMAP_SAYS_MODSEQ,
                                                   .size = sizeof(struct expunge),
                                                   .check = uid_expunge_check,
                                                   .proceed = expunge_proceed,

@@ -23,7 +23,8 @@ static bool fetch_check(struct imap_parser *parser, bool uid, void *own)
 {
     struct fetch *fetch = own;
     return imap_parse_space(parser) && imap_parse_set(parser, &fetch->set) &&
-           imap_parse_space(parser) && fetch_parse_items(parser, &fetch->items);
+           imap_parse_space(parser) && fetch_parse_items(parser, &fetch->items) &&
+           fetch_parse_modifiers(parser, uid, &fetch->items);
 }
 
 /* ---- a page -------------------------------------------------------------------------------- */
@@ -37,8 +38,13 @@ static bool gather(struct imap_session *session, struct fetch *fetch)
     fetch->messages = arena_array(&fetch->page, most, sizeof(*fetch->messages));
     fetch->count = fetch->at = fetch->ahead_next = 0;
     while (fetch->count < most && uidset_next(&fetch->sequences, sequence, &sequence)) {
-        struct fetch_message *message = &fetch->messages[fetch->count++];
         const struct mailbox_entry *entry = mailbox_view_at(session->view, sequence);
+        if (fetch->items.changed &&
+            (entry->modseq <= fetch->since || mailbox_view_expunged(session->view, sequence))) {
+            sequence++;
+            continue;
+        }
+        struct fetch_message *message = &fetch->messages[fetch->count++];
         message->sequence = sequence++;
         message->uid = entry->uid;
         message->turns_seen = fetch->sets_seen && (entry->flags & MAILBOX_SEEN) == 0;
@@ -113,13 +119,27 @@ static void put_item(struct imap_session *session, struct fetch *fetch,
                      const struct fetch_message *message, const struct fetch_item *item)
 {
     struct evbuffer *line = fetch_item_begins(fetch);
+    const struct mailbox_entry *entry = mailbox_view_at(session->view, message->sequence);
     switch (item->kind) {
     case FETCH_UID:
         evbuffer_add_printf(line, "UID %u", message->uid);
         break;
     case FETCH_FLAGS:
         evbuffer_add_printf(line, "FLAGS ");
-        imap_put_flags(line, session->account, mailbox_view_at(session->view, message->sequence));
+        imap_put_flags(line, session->account, entry);
+        break;
+    case FETCH_MODSEQ:
+        evbuffer_add_printf(line, "MODSEQ (%llu)", (unsigned long long)entry->modseq);
+        break;
+    case FETCH_EMAIL_ID: /* RFC 8474 5.1 */
+        evbuffer_add_printf(line, "EMAILID (E%u)", entry->email);
+        break;
+    case FETCH_THREAD_ID: /* RFC 8474 5.2: threads are not kept */
+        evbuffer_add_printf(line, "THREADID NIL");
+        break;
+    case FETCH_SAVE_DATE: /* RFC 8514 4.2 */
+        evbuffer_add_printf(line, "SAVEDATE ");
+        fetch_put_date(line, (uint64_t)entry->save_date * 1000000, 0);
         break;
     case FETCH_INTERNALDATE:
         evbuffer_add_printf(line, "INTERNALDATE ");
@@ -161,8 +181,14 @@ static void begin_message(struct imap_session *session, struct fetch *fetch,
 static void end_message(struct imap_session *session, struct fetch *fetch,
                         const struct fetch_message *message)
 {
-    if (message->turns_seen && !asks_for(fetch, FETCH_FLAGS))
-        put_item(session, fetch, message, &(struct fetch_item){.kind = FETCH_FLAGS});
+    if (message->turns_seen) { /* a change like any other: RFC 7162 3.2.4 */
+        if (!asks_for(fetch, FETCH_FLAGS))
+            put_item(session, fetch, message, &(struct fetch_item){.kind = FETCH_FLAGS});
+        if (session->condstore && !session->work.uid && !asks_for(fetch, FETCH_UID))
+            put_item(session, fetch, message, &(struct fetch_item){.kind = FETCH_UID});
+        if (session->condstore && !asks_for(fetch, FETCH_MODSEQ))
+            put_item(session, fetch, message, &(struct fetch_item){.kind = FETCH_MODSEQ});
+    }
     evbuffer_add_printf(fetch->line, ")\r\n");
     if (fetch->written > 0)
         evbuffer_add_buffer(imap_out(session), fetch->line);
@@ -222,6 +248,11 @@ static enum imap_step serve(struct imap_session *session, struct fetch *fetch)
 
 static enum imap_step begin(struct imap_session *session, struct fetch *fetch)
 {
+    struct uidset known;
+    if (fetch->items.vanished && !session->qresync) {
+        imap_reply(session, "BAD QRESYNC has not been enabled.");
+        return IMAP_DONE;
+    }
     if (!imap_set_sequences(session, &fetch->set, session->work.uid, &fetch->sequences)) {
         imap_reply(session, "BAD There is no message with such a number.");
         return IMAP_DONE;
@@ -231,7 +262,17 @@ static enum imap_step begin(struct imap_session *session, struct fetch *fetch)
     fetch->bytes = evbuffer_new();
     fetch->next = 1;
     fetch->phase = FETCH_GATHER;
-    return IMAP_MORE;
+    fetch->since = mailbox_view_since(session->view, fetch->items.since);
+    if (asks_for(fetch, FETCH_MODSEQ))
+        imap_enable_condstore(session);
+    if (!fetch->items.vanished)
+        return IMAP_MORE;
+    fetch->phase = FETCH_VANISHED;
+    uidset_init(&known);
+    imap_set_known(&fetch->set, &known);
+    mailbox_vanished(session->view, fetch->items.since, &known, imap_vanished_done, session);
+    uidset_finish(&known);
+    return imap_wait_store(session, "what vanished");
 }
 
 static enum imap_step answer(struct imap_session *session, const struct fetch *fetch)
@@ -249,6 +290,11 @@ static enum imap_step fetch_proceed(struct imap_session *session, void *own)
     switch (fetch->phase) {
     case FETCH_BEGIN:
         return begin(session, fetch);
+    case FETCH_VANISHED:
+        if (session->work.result != MAILBOX_OK)
+            return imap_reply_result(session, session->work.result);
+        fetch->phase = FETCH_GATHER;
+        return IMAP_MORE;
     case FETCH_GATHER:
         if (fetch->outstanding > 0) /* of messages that turned out not to need it */
             return fetch_await_all(session, fetch);

@@ -1,4 +1,5 @@
-/* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7; USE: RFC 6154 5.3). */
+/* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7; USE: RFC 6154 5.3;
+ * MAILBOXID: RFC 8474 4.1). */
 #include "imap/cmd.h"
 
 struct change {
@@ -69,6 +70,12 @@ static enum imap_step answer(struct imap_session *session)
 static enum imap_step create_proceed(struct imap_session *session, void *own)
 {
     struct change *change = own;
+    struct mailbox_info info;
+    if (change->asked && session->work.result == MAILBOX_OK &&
+        mailbox_find(session->account, change->name, &info)) {
+        imap_reply(session, "OK [MAILBOXID (%s)] CREATE completed.", id_text(info.object).text);
+        return IMAP_DONE;
+    }
     if (change->asked)
         return answer(session);
     if (change->unknown_use) {

@@ -30,6 +30,8 @@ static bool resolve(struct imap_session *session, struct search_key *key)
     if ((key->kind == SEARCH_SEQUENCES || key->kind == SEARCH_UIDS) &&
         !imap_set_sequences(session, &key->set, key->kind == SEARCH_UIDS, &key->sequences))
         return false;
+    if (key->kind == SEARCH_MODSEQ && key->modseq > 0)
+        key->modseq = mailbox_view_since(session->view, key->modseq - 1) + 1;
     for (struct search_key *k = key->first; k != NULL; k = k->next)
         if (!resolve(session, k))
             return false;
@@ -117,13 +119,18 @@ static bool look(struct imap_session *session, struct search *search)
 
 /* ---- the answer ---------------------------------------------------------------------------- */
 
-static void put_numbers(struct imap_session *session, const struct uidset *found)
+static void put_numbers(struct imap_session *session, const struct search_program *program,
+                        const struct uidset *found)
 {
     struct evbuffer *out = imap_out(session);
     evbuffer_add_printf(out, "* SEARCH");
     for (size_t i = 0; i < found->count; i++)
         for (uint64_t n = found->ranges[i].first; n <= found->ranges[i].last; n++)
             evbuffer_add_printf(out, " %u", (uint32_t)n);
+    if (program->modseq && found->count > 0)
+        evbuffer_add_printf(
+            out, " (MODSEQ %llu)",
+            (unsigned long long)search_highest_modseq(session, found, SEARCH_RETURN_ALL));
     evbuffer_add_printf(out, "\r\n");
 }
 
@@ -144,6 +151,9 @@ static void put_extended(struct imap_session *session, const struct search *sear
     }
     if ((returns & SEARCH_COUNT) != 0)
         imap_printf(session, " COUNT %llu", (unsigned long long)uidset_count(found));
+    if (search->program.modseq && found->count > 0)
+        imap_printf(session, " MODSEQ %llu",
+                    (unsigned long long)search_highest_modseq(session, found, returns));
     imap_printf(session, "\r\n");
 }
 
@@ -151,6 +161,8 @@ static enum imap_step begin(struct imap_session *session, struct search *search)
 {
     search->begun = true;
     search->next = 1;
+    if (search->program.modseq)
+        imap_enable_condstore(session);
     if (search->program.bad_charset)
         imap_reply(session, "NO [BADCHARSET (UTF-8 US-ASCII)] That charset is not known here.");
     else if (search->program.needs_text)
@@ -180,7 +192,7 @@ static enum imap_step search_proceed(struct imap_session *session, void *own)
     if (search->program.extended)
         put_extended(session, search);
     else
-        put_numbers(session, &search->found);
+        put_numbers(session, &search->program, &search->found);
     return IMAP_DONE;
 }
 
@@ -195,7 +207,7 @@ static void search_finish(void *own)
 
 const struct imap_command imap_cmd_search = {.name = "SEARCH",
                                              .states = IMAP_SELECTED,
-                                             .flags = IMAP_HAS_UID_FORM | IMAP_KEEPS_NUMBERS,
+                                             .flags = IMAP_HAS_UID_FORM | IMAP_KEEPS_ALWAYS,
                                              .size = sizeof(struct search),
                                              .check = search_check,
                                              .proceed = search_proceed,

@@ -1,4 +1,5 @@
-/* STATUS (RFC 3501 6.3.10; SIZE and DELETED: RFC 8438, RFC 9051 6.3.11), also for LIST's RETURN. */
+/* STATUS (RFC 3501 6.3.10; SIZE and DELETED: RFC 8438, RFC 9051 6.3.11; HIGHESTMODSEQ: RFC 7162
+ * 3.1.7; MAILBOXID: RFC 8474 4.3; APPENDLIMIT: RFC 7889 4), also for LIST's RETURN. */
 #include "imap/cmd.h"
 #include "imap/status.h"
 
@@ -7,9 +8,10 @@ struct status {
     uint32_t items;
 };
 
-static const char *const names[] = {"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY",
-                                    "UNSEEN",   "SIZE",   "DELETED"};
-enum { NAMES = sizeof(names) / sizeof(names[0]) };
+static const char *const names[] = {"MESSAGES",    "RECENT",   "UIDNEXT", "UIDVALIDITY",
+                                    "UNSEEN",      "SIZE",     "DELETED", "HIGHESTMODSEQ",
+                                    "APPENDLIMIT", "MAILBOXID"};
+enum { NAMES = sizeof(names) / sizeof(names[0]), MODSEQ = 7, MAILBOX_ID = NAMES - 1 };
 
 bool imap_parse_status_items(struct imap_parser *parser, uint32_t *items)
 {
@@ -29,16 +31,28 @@ bool imap_parse_status_items(struct imap_parser *parser, uint32_t *items)
 
 void imap_put_status(struct imap_session *session, const struct mailbox_info *info, uint32_t items)
 {
-    const uint64_t values[NAMES] = {info->messages, 0,          info->uidnext, info->uidvalidity,
-                                    info->unseen,   info->size, info->deleted};
+    const uint64_t values[NAMES] = {info->messages,
+                                    0,
+                                    info->uidnext,
+                                    info->uidvalidity,
+                                    info->unseen,
+                                    info->size,
+                                    info->deleted,
+                                    info->modseq,
+                                    session->host->settings->message_size};
     const char *space = "";
+    if ((items & 1u << MODSEQ) != 0)
+        imap_enable_condstore(session);
     imap_printf(session, "* STATUS ");
     imap_put_mailbox(imap_out(session), info->name);
     imap_printf(session, " (");
     for (uint32_t i = 0; i < NAMES; i++) {
         if ((items & 1u << i) == 0)
             continue;
-        imap_printf(session, "%s%s %llu", space, names[i], (unsigned long long)values[i]);
+        if (i == MAILBOX_ID)
+            imap_printf(session, "%s%s (%s)", space, names[i], id_text(info->object).text);
+        else
+            imap_printf(session, "%s%s %llu", space, names[i], (unsigned long long)values[i]);
         space = " ";
     }
     imap_printf(session, ")\r\n");

@@ -220,11 +220,18 @@ static void finish(struct imap_session *session)
 {
     struct imap_work *work = &session->work;
     const struct imap_command *command = work->command;
-    bool expunges = (command->flags & IMAP_KEEPS_NUMBERS) == 0 || work->uid;
+    bool expunges = (command->flags & IMAP_KEEPS_ALWAYS) == 0 &&
+                    ((command->flags & IMAP_KEEPS_NUMBERS) == 0 || work->uid);
     if (session->selected && !imap_tell(session, expunges, work->uid))
         return;
+    uint64_t modseq = 0;
+    if (work->expunged && session->qresync && (command->flags & IMAP_SAYS_MODSEQ) != 0)
+        modseq = mailbox_view_modseq(session->view);
     if (work->reply != NULL)
         imap_printf(session, "%.*s %s\r\n", SLICE_PRINT(work->tag), work->reply);
+    else if (modseq > 0)
+        imap_printf(session, "%.*s OK [HIGHESTMODSEQ %llu] %s completed.\r\n",
+                    SLICE_PRINT(work->tag), (unsigned long long)modseq, command->name);
     else
         imap_printf(session, "%.*s OK %s completed.\r\n", SLICE_PRINT(work->tag), command->name);
     if (work->reply != NULL && strncmp(work->reply, "BAD ", 4) == 0)

@@ -8,6 +8,10 @@ enum fetch_kind {
     FETCH_UID,
     FETCH_INTERNALDATE,
     FETCH_SIZE,
+    FETCH_MODSEQ,
+    FETCH_EMAIL_ID,
+    FETCH_THREAD_ID,
+    FETCH_SAVE_DATE,
     FETCH_ENVELOPE,
     FETCH_BODY,
     FETCH_BODYSTRUCTURE,
@@ -40,13 +44,17 @@ struct fetch_items {
     struct fetch_item *list;
     size_t count, room;
     bool sets_seen;
-    uint32_t need; /* of mailbox_load */
+    uint32_t need;          /* of mailbox_load */
+    bool changed, vanished; /* modifiers (RFC 7162 3.1.4.1, 3.2.6) */
+    uint64_t since;         /* of CHANGEDSINCE */
 };
 
 /* ---- fetch_parse.c ------------------------------------------------------------------------- */
 
 /* One item, a macro, or a list of items. */
 bool fetch_parse_items(struct imap_parser *parser, struct fetch_items *items);
+/* " (CHANGEDSINCE n VANISHED)", or nothing. */
+bool fetch_parse_modifiers(struct imap_parser *parser, bool uid, struct fetch_items *items);
 
 /* ---- fetch_section.c ----------------------------------------------------------------------- */
 

@@ -160,9 +160,11 @@ static bool parse_item(struct imap_parser *parser, struct fetch_items *items)
     static const struct {
         const char *name;
         enum fetch_kind kind;
-    } simple[] = {{"FLAGS", FETCH_FLAGS},       {"UID", FETCH_UID},
-                  {"RFC822.SIZE", FETCH_SIZE},  {"INTERNALDATE", FETCH_INTERNALDATE},
-                  {"ENVELOPE", FETCH_ENVELOPE}, {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}};
+    } simple[] = {{"FLAGS", FETCH_FLAGS},        {"UID", FETCH_UID},
+                  {"RFC822.SIZE", FETCH_SIZE},   {"INTERNALDATE", FETCH_INTERNALDATE},
+                  {"ENVELOPE", FETCH_ENVELOPE},  {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE},
+                  {"MODSEQ", FETCH_MODSEQ},      {"EMAILID", FETCH_EMAIL_ID},
+                  {"THREADID", FETCH_THREAD_ID}, {"SAVEDATE", FETCH_SAVE_DATE}};
     for (size_t i = 0; i < sizeof(simple) / sizeof(simple[0]); i++) {
         if (imap_parse_keyword(parser, simple[i].name)) {
             add_item(parser, items, simple[i].kind);
@@ -217,5 +219,32 @@ bool fetch_parse_items(struct imap_parser *parser, struct fetch_items *items)
         if (!parse_item(parser, items))
             return false;
     } while (imap_parse_optional(parser, ' '));
+    return imap_parse_close(parser);
+}
+
+bool fetch_parse_modifiers(struct imap_parser *parser, bool uid, struct fetch_items *items)
+{
+    bool modseq = false;
+    if (!imap_parse_optional(parser, ' '))
+        return true;
+    if (!imap_parse_open(parser))
+        return false;
+    do {
+        if (imap_parse_keyword(parser, "VANISHED")) {
+            items->vanished = true;
+        } else if (imap_parse_keyword(parser, "CHANGEDSINCE")) {
+            items->changed = true;
+            if (!imap_parse_space(parser) || !imap_parse_modseq(parser, &items->since))
+                return false;
+        } else {
+            return imap_parse_fail(parser, "There is no such modifier of FETCH.");
+        }
+    } while (imap_parse_optional(parser, ' '));
+    if (items->vanished && (!uid || !items->changed))
+        return imap_parse_fail(parser, "VANISHED needs UID FETCH and CHANGEDSINCE.");
+    for (size_t i = 0; i < items->count; i++)
+        modseq = modseq || items->list[i].kind == FETCH_MODSEQ;
+    if (items->changed && !modseq)
+        add_item(parser, items, FETCH_MODSEQ);
     return imap_parse_close(parser);
 }

@@ -28,7 +28,14 @@ enum {
     FETCH_AHEAD_BYTES = 65536, /* larger sections are read in their turn */
 };
 
-enum fetch_phase { FETCH_BEGIN, FETCH_GATHER, FETCH_LOADED, FETCH_SEEN, FETCH_SERVE };
+enum fetch_phase {
+    FETCH_BEGIN,
+    FETCH_VANISHED,
+    FETCH_GATHER,
+    FETCH_LOADED,
+    FETCH_SEEN,
+    FETCH_SERVE
+};
 
 struct fetch {
     struct imap_set set;
@@ -36,6 +43,7 @@ struct fetch {
     /* Progress: */
     enum fetch_phase phase;
     bool sets_seen, damaged, expunged;
+    uint64_t since; /* of CHANGEDSINCE, as far as it can be trusted */
     struct uidset sequences;
     uint32_t next;              /* sequence number that the next page begins at */
     struct arena page, scratch; /* scratch: of one message */

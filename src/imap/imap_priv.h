@@ -37,6 +37,8 @@ enum imap_command_flag {
     IMAP_KEEPS_NUMBERS = 4, /* no EXPUNGE may be told at its end, but in the UID form (7.4.1) */
     IMAP_TAKES_LINE = 8,    /* the next line goes to it, not to the table */
     IMAP_SPOOLS = 16,       /* its literals may go to a file: asked by announced() */
+    IMAP_KEEPS_ALWAYS = 64, /* also in the UID form (RFC 7162 3.2.10.2: UID SEARCH 1:5) */
+    IMAP_SAYS_MODSEQ = 32,  /* the new HIGHESTMODSEQ when it expunged (RFC 7162 3.2.7, 3.2.9) */
 };
 
 /* A row of the table. */
@@ -63,6 +65,7 @@ struct imap_work {
     const char *reply;          /* without the tag and the line end */
     const char *wait;           /* what it waits for, in words */
     bool asked, woken;          /* a request is on its way; its answer has come */
+    bool expunged;              /* an expunge was told while it was in work */
     enum mailbox_result result; /* of the answer waited for, by imap_mailbox_done */
 };
 
@@ -83,8 +86,10 @@ struct imap_session {
     bool selected;             /* the view is open and told */
     char *login_tag, *login_name, *client;
     char id[24];
-    bool secure, ready;   /* ready: the account is open */
-    size_t keywords_told; /* of the view, in FLAGS */
+    bool secure, ready;      /* ready: the account is open */
+    size_t keywords_told;    /* of the view, in FLAGS */
+    bool condstore, qresync; /* enabled (RFC 7162 3.1, 3.2.3); qresync has condstore */
+    bool modseq_held;        /* the last HIGHESTMODSEQ told was a lower one */
     bool eof, running;
     bool full;          /* work has stopped until the client takes what is queued */
     const char *reason; /* why it ends; NULL while it lives */
@@ -143,6 +148,17 @@ void imap_put_flags_known(struct imap_session *session, bool star);
  * session has ended. */
 bool imap_tell(struct imap_session *session, bool expunges, bool with_uid);
 
+/* "* n FETCH (...)" of a change: with UID and MODSEQ where CONDSTORE is on. */
+void imap_put_change(struct imap_session *session, uint32_t sequence,
+                     const struct mailbox_entry *entry, bool uid, bool flags);
+void imap_put_vanished(struct imap_session *session, const struct uidset *uids, bool earlier);
+/* "* OK [HIGHESTMODSEQ n] text" of the selected mailbox. */
+void imap_put_highest(struct imap_session *session, const char *text);
+/* By a CONDSTORE enabling command (RFC 7162 3.1); says HIGHESTMODSEQ the first time. */
+void imap_enable_condstore(struct imap_session *session);
+/* A mailbox_vanished_done whose arg is the session: tells them as EARLIER, wakes. */
+void imap_vanished_done(void *arg, enum mailbox_result result, const struct uidset *uids);
+
 /* ---- cmd_select.c ------------------------------------------------------------------------------
  */
 
@@ -153,6 +169,8 @@ void imap_close_view(struct imap_session *session);
 /* The messages of a set as sequence numbers. False: a number is beyond the mailbox (BAD). */
 bool imap_set_sequences(struct imap_session *session, const struct imap_set *set, bool uid,
                         struct uidset *sequences);
+/* UIDs as a client knows them, whether they are there or not; "*" is everything above. */
+void imap_set_known(const struct imap_set *set, struct uidset *uids);
 /* Their UIDs. */
 void imap_set_uids(struct imap_session *session, const struct uidset *sequences,
                    struct uidset *uids);

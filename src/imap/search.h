@@ -8,6 +8,9 @@ enum search_kind {
     SEARCH_NONE, /* RECENT, NEW: nothing is recent (RFC 9051 dropped it) */
     SEARCH_FLAG,
     SEARCH_KEYWORD,
+    SEARCH_MODSEQ,
+    SEARCH_EMAIL_ID,
+    SEARCH_SAVED,     /* save date: from <= day < to */
     SEARCH_SEQUENCES, /* sequence numbers */
     SEARCH_UIDS,
     SEARCH_LARGER,
@@ -40,6 +43,7 @@ struct search_key {
     struct imap_set set;
     struct uidset sequences; /* of set; made before the first message */
     uint32_t flag;
+    uint64_t modseq;
     uint64_t size;
     int64_t from, to; /* days since 1970 */
     enum search_field field;
@@ -50,6 +54,7 @@ enum { SEARCH_MIN = 1, SEARCH_MAX = 2, SEARCH_RETURN_ALL = 4, SEARCH_COUNT = 8 }
 
 struct search_program {
     struct search_key *root;
+    bool modseq;      /* a key is MODSEQ: the answer says the highest one (RFC 7162 3.1.6) */
     bool extended;    /* RETURN was given (RFC 4731) */
     uint32_t returns; /* bits */
     bool bad_charset;
@@ -73,3 +78,12 @@ struct search_subject { /* one message */
 };
 
 enum search_answer search_judge(const struct search_key *key, const struct search_subject *subject);
+
+/* ---- search_entry.c ------------------------------------------------------------------------ */
+
+/* True when it was one of the keys of that file; *good: with the right arguments. */
+bool search_parse_entry(struct imap_parser *parser, struct search_key *key, bool *good);
+bool search_judge_entry(const struct search_key *key, const struct mailbox_entry *entry);
+/* Of the messages found (not empty), in the numbers of the command in work. */
+uint64_t search_highest_modseq(const struct imap_session *session, const struct uidset *found,
+                               uint32_t returns);

@@ -170,6 +170,10 @@ enum search_answer search_judge(const struct search_key *key, const struct searc
         return (subject->entry->flags & key->flag) != 0 ? SEARCH_YES : SEARCH_NO;
     case SEARCH_KEYWORD:
         return has_keyword(subject, key->text) ? SEARCH_YES : SEARCH_NO;
+    case SEARCH_MODSEQ:
+    case SEARCH_EMAIL_ID:
+    case SEARCH_SAVED:
+        return search_judge_entry(key, subject->entry) ? SEARCH_YES : SEARCH_NO;
     case SEARCH_SEQUENCES:
     case SEARCH_UIDS:
         return uidset_has(&key->sequences, subject->sequence) ? SEARCH_YES : SEARCH_NO;

@@ -238,8 +238,12 @@ static struct search_key *parse_key(struct reading *reading)
     if ((key = parse_flag_key(reading)) != NULL || (key = parse_date_key(reading)) != NULL ||
         (key = parse_size_key(reading)) != NULL || (key = parse_text_key(reading)) != NULL)
         return key;
-    imap_parse_fail(parser, "There is no such search key.");
-    return NULL;
+    bool good;
+    key = make_key(reading, SEARCH_ALL);
+    if (!search_parse_entry(parser, key, &good))
+        good = imap_parse_fail(parser, "There is no such search key.");
+    reading->program->modseq |= key->kind == SEARCH_MODSEQ;
+    return good ? key : NULL;
 }
 
 static bool parse_returns(struct imap_parser *parser, struct search_program *program)

@@ -44,6 +44,14 @@ bool imap_set_sequences(struct imap_session *session, const struct imap_set *set
     return true;
 }
 
+void imap_set_known(const struct imap_set *set, struct uidset *uids)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        uint32_t first = set->ranges[i].first, last = set->ranges[i].last;
+        uidset_add(uids, first == 0 ? UINT32_MAX : first, last == 0 ? UINT32_MAX : last);
+    }
+}
+
 void imap_set_uids(struct imap_session *session, const struct uidset *sequences,
                    struct uidset *uids)
 {
