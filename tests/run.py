@@ -70,7 +70,7 @@ CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] ([A-Za-z_]\w*)$", re.M)
 def unit_tests(count, name, only):
     """Runs the meson tests; cmocka's cases are counted one by one."""
     env = dict(os.environ, RESTANTE_CORPUS=CORPUS,
-               ASAN_OPTIONS="detect_leaks=1:abort_on_error=1",
+               ASAN_OPTIONS="abort_on_error=1",
                UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
     log = f"{name}/meson-logs/testlog.json"
     if os.path.exists(log):
