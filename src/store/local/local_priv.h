@@ -523,6 +523,8 @@ struct replay {
     bool doubtful;       /* something valid stood behind it */
     bool failed;         /* the index cannot be read or written */
     struct error *error;
+    struct segment *suspect; /* bytes there are no frame, and may or may not be the torn tail */
+    uint64_t suspect_at;
     /* the batch whose BODY frames are being met */
     uint64_t bodies_lsn;
     struct replay_body *bodies;

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/local/local_priv.h"
@@ -190,6 +191,9 @@ static void replay_batch(struct replay *replay, const struct scanned *found,
             replay_freeze(replay, frame->partition);
     }
     replay->last = frame->lsn;
+    if (replay->suspect != NULL)
+        name_damage(replay, replay->suspect, replay->suspect_at, "a damaged frame");
+    replay->suspect = NULL;
     if (tail) {
         tail_frame(replay, found);
         replay->tail_whole = replay->tail.size;
@@ -220,13 +224,24 @@ static void replay_commit(struct replay *replay, const struct scanned *found)
     resolve(replay, &commit);
 }
 
+/*
+ * Where all that is proven has been met, no frame at all is either the torn tail, or the COMMIT of
+ * the last proven tick, or the head of a segment: the next batch tells. When it is whole and the
+ * very next one, nothing of it can have stood here.
+ */
 static void bad_bytes(struct replay *replay, const struct scanned *found, enum scan_outcome outcome,
                       struct segment *segment)
 {
-    if (replay->last >= replay->proven)
-        stop(replay, outcome == SCAN_BAD);
-    else
+    if (fault_hit("control.truncate") != 0)
+        stop(replay, false);
+    else if (replay->last < replay->proven)
         name_damage(replay, segment, found->at, "a damaged frame");
+    else if (outcome == SCAN_PAYLOAD)
+        stop(replay, false);
+    else if (replay->suspect == NULL) {
+        replay->suspect = segment;
+        replay->suspect_at = found->at;
+    }
 }
 
 /* What only the log thread's last tick before a crash can be is told apart from what was durable by
@@ -267,6 +282,7 @@ void replay_end(struct replay *replay)
     if (replay->last < replay->proven)
         replay->last = replay->proven;
     replay->missing_count = 0;
+    replay->doubtful = replay->doubtful || replay->suspect != NULL;
     replay->tail.size = replay->tail_whole;
 }
 
