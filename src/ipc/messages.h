@@ -116,6 +116,14 @@ M(delivered,        WORKER, DOOR, ANY, F(u64, delivery, 0) F(u32, rcpt, 0) F(u32
 M(summarize,        WORKER, READER, ANY, F(u64, request, 0) F(u64, size, 0) F(fd, message, 0)) \
 /* packed as in message/summary.h; empty: the reader could not. */ \
 M(summary,          READER, WORKER, ANY, F(u64, request, 0) F(bytes, packed, IPC_CHUNK)) \
+/* Which of the needles are in which of the messages? Both as in message/needle.h: messages is
+ * sealed memory of size bytes with so many records (0: is the charset known?). charset: of the
+ * needles' texts; empty: UTF-8, or what they look like. */ \
+M(search,           WORKER, READER, ANY, F(u64, request, 0) F(u32, records, 0) F(u64, size, 0) \
+                    F(text, charset, 64) F(bytes, needles, IPC_CHUNK) F(fd, messages, 0)) \
+/* result: enum ipc_search_result; bits as in message/needle.h: as many as were asked for. */ \
+M(found,            READER, WORKER, ANY, F(u64, request, 0) F(u32, result, 0) \
+                    F(bytes, bits, IPC_CHUNK)) \
 \
 /* ---- administration ------------------------------------------------------------------------- */ \
 /* verb and JSON arguments, as doc/control.md lists them. more: the text goes on in the next. */ \
@@ -154,6 +162,12 @@ enum ipc_delivery_result {
     IPC_DELIVERY_NOSPACE,
     IPC_DELIVERY_UNAVAILABLE,
     IPC_DELIVERY_DAMAGED, /* the account cannot be written; the administrator was told */
+};
+
+enum ipc_search_result {
+    IPC_SEARCH_OK,
+    IPC_SEARCH_BAD_CHARSET,
+    IPC_SEARCH_FAILED, /* no reader could */
 };
 
 /* A struct for each row: struct ipc_ticket { ... }. Slices are valid during the handler's call; a

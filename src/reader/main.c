@@ -1,6 +1,7 @@
 /*
  * restante-reader: looks at strangers' messages. It gets a message as sealed memory from a worker
- * and answers with its summary (message/summary.h). It keeps nothing between two messages, and
+ * and answers with its summary (message/summary.h), or a batch of them and says in which of them a
+ * text is (message/match.h). It keeps nothing between two messages, and
  * holds nothing that a message could be after: no files, no sockets but those to its workers, no
  * secrets.
  *
@@ -17,32 +18,48 @@
 #include "io/fd.h"
 #include "ipc/child.h"
 #include "message/decode.h"
+#include "message/match.h"
 #include "message/parse.h"
 
 static const struct sandbox_profile profile = {.process = "reader", .allow = 0};
 
 struct reader {
-    uint64_t messages, bytes, refused, us;
+    struct fold *fold;
+    uint64_t messages, bytes, searches, refused, us;
 };
 
-/* Parses what is in the sealed memory; false when it is not what it is said to be. */
+/* False when the memory is not what it is said to be. Give it back by unmap(). */
+static bool map(int fd, uint64_t size, void **bytes)
+{
+    *bytes = NULL;
+    if (size == 0)
+        return true;
+    if (size > SIZE_MAX / 2 || !fd_memory_verify(fd, size))
+        return false;
+    /* The seals are what makes mapping safe: nobody can shorten it under us. */
+    void *at = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    if (at == MAP_FAILED)
+        return false;
+    *bytes = at;
+    return true;
+}
+
+static void unmap(void *bytes, uint64_t size)
+{
+    if (bytes != NULL)
+        munmap(bytes, (size_t)size);
+}
+
 static bool summarize(int fd, uint64_t size, struct buf *packed)
 {
     struct arena arena = {0};
     struct summary summary;
-    void *bytes = NULL;
-    if (size > 0) {
-        if (size > SIZE_MAX / 2 || !fd_memory_verify(fd, size))
-            return false;
-        /* The seals are what makes mapping safe: nobody can shorten it under us. */
-        bytes = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-        if (bytes == MAP_FAILED)
-            return false;
-    }
+    void *bytes;
+    if (!map(fd, size, &bytes))
+        return false;
     parse_message(slice_make(bytes, (size_t)size), &arena, &summary);
     summary_encode(&summary, packed);
-    if (bytes != NULL)
-        munmap(bytes, (size_t)size);
+    unmap(bytes, size);
     arena_finish(&arena);
     return true;
 }
@@ -66,6 +83,44 @@ static void on_summarize(void *context, struct ipc_channel *channel, struct ipc_
     buf_finish(&packed);
 }
 
+static enum ipc_search_result search(struct reader *reader, const struct ipc_search *message,
+                                     struct buf *bits)
+{
+    enum match_problem problem;
+    void *batch;
+    struct match *match = match_create(reader->fold, message->charset, message->needles, &problem);
+    if (match == NULL)
+        return problem == MATCH_PROBLEM_CHARSET ? IPC_SEARCH_BAD_CHARSET : IPC_SEARCH_FAILED;
+    bool good =
+        message->records <= NEEDLE_BATCH_MAX && map(message->messages, message->size, &batch);
+    if (good) {
+        good = match_batch(match, slice_make(batch, (size_t)message->size), message->records, bits);
+        unmap(batch, message->size);
+    }
+    match_destroy(&match);
+    return good ? IPC_SEARCH_OK : IPC_SEARCH_FAILED;
+}
+
+static void on_search(void *context, struct ipc_channel *channel, struct ipc_search *message)
+{
+    struct reader *reader = context;
+    struct buf bits = {0};
+    uint64_t start = clock_monotonic_us();
+    enum ipc_search_result result = search(reader, message, &bits);
+    reader->searches++;
+    if (result == IPC_SEARCH_FAILED) {
+        buf_clear(&bits);
+        reader->refused++;
+        log_warn("reader_refused", "search=1 size=%llu worker=%u",
+                 (unsigned long long)message->size, ipc_peer_index(channel));
+    }
+    reader->us += clock_monotonic_us() - start;
+    ipc_send_found(channel, &(struct ipc_found){.request = message->request,
+                                                .result = result,
+                                                .bits = buf_slice(&bits)});
+    buf_finish(&bits);
+}
+
 static void *create(struct child *child)
 {
     (void)child;
@@ -74,22 +129,26 @@ static void *create(struct child *child)
 
 static bool warm_up(void *state, struct sandbox_options *options, struct error *error)
 {
-    (void)state;
+    struct reader *reader = state;
     (void)options;
-    return decode_warm_up() || error_set(error, "ICU cannot be used; is libicu installed whole?");
+    reader->fold = fold_create();
+    return (decode_warm_up() && reader->fold != NULL) ||
+           error_set(error, "ICU cannot be used; is libicu installed whole?");
 }
 
 static void status(void *state, struct buf *json)
 {
     const struct reader *reader = state;
-    buf_printf(json, ",\"messages\":%llu,\"bytes\":%llu,\"refused\":%llu,\"us\":%llu",
+    buf_printf(json,
+               ",\"messages\":%llu,\"bytes\":%llu,\"searches\":%llu,\"refused\":%llu,\"us\":%llu",
                (unsigned long long)reader->messages, (unsigned long long)reader->bytes,
-               (unsigned long long)reader->refused, (unsigned long long)reader->us);
+               (unsigned long long)reader->searches, (unsigned long long)reader->refused,
+               (unsigned long long)reader->us);
 }
 
 int main(void)
 {
-    static const struct ipc_handlers handlers = {.summarize = on_summarize};
+    static const struct ipc_handlers handlers = {.summarize = on_summarize, .search = on_search};
     static const struct child_program program = {
         .name = "reader",
         .role = IPC_READER,

@@ -62,7 +62,12 @@ static void on_deliver(void *context, struct ipc_channel *channel, struct ipc_de
 
 static void on_summary(void *context, struct ipc_channel *channel, struct ipc_summary *message)
 {
-    summarize_answer(context, ipc_peer_index(channel), message);
+    readers_summary(context, ipc_peer_index(channel), message);
+}
+
+static void on_found(void *context, struct ipc_channel *channel, struct ipc_found *message)
+{
+    readers_found(context, ipc_peer_index(channel), message);
 }
 
 static void on_purge(void *context, struct ipc_channel *channel, struct ipc_purge *message)
@@ -79,6 +84,7 @@ static const struct ipc_handlers handlers = {
     .deliver_rcpt = on_deliver_rcpt,
     .deliver = on_deliver,
     .summary = on_summary,
+    .found = on_found,
     .purge = on_purge,
 };
 
@@ -94,7 +100,7 @@ static void *create(struct child *child)
     volumes_init(worker);
     tickets_init(worker);
     sessions_init(worker);
-    summarize_init(worker);
+    readers_init(worker);
     return worker;
 }
 
@@ -112,7 +118,7 @@ static bool begin(void *state, struct error *error)
     struct mailbox_options options = {
         .base = child_base(worker->child),
         .volume = volumes_store,
-        .summarize = summarize,
+        .summarize = readers_summarize,
         .arg = worker,
         .grace_s = (uint32_t)settings->store_grace,
         .mailboxes_max = (uint32_t)settings->limit_mailboxes,
@@ -127,14 +133,14 @@ static bool begin(void *state, struct error *error)
 static void peer_up(void *state, struct ipc_channel *peer)
 {
     if (ipc_peer_role(peer) == IPC_READER) {
-        summarize_reader_up(state);
+        readers_up(state);
     }
 }
 
 static void peer_down(void *state, enum ipc_role role, uint32_t index)
 {
     if (role == IPC_READER) {
-        summarize_reader_down(state, index);
+        readers_down(state, index);
     } else if (role == IPC_DOOR) {
         deliver_door_down(state, index);
     }
@@ -145,7 +151,7 @@ static void on_settled(evutil_socket_t fd, short what, void *arg)
     struct worker *worker = arg;
     deliver_finish(worker);
     tickets_finish(worker);
-    summarize_finish(worker);
+    readers_finish(worker);
     mailbox_env_destroy(&worker->env);
     volumes_close(worker);
     child_finish(worker->child);

@@ -9,9 +9,22 @@
 
 #include "base/slice.h"
 #include "config/settings.h"
+#include "ipc/messages.h"
 #include "mailbox/mailbox.h"
 
 struct event_base;
+
+/* A batch of messages in which a reader looks for needles: message/needle.h. */
+struct session_search {
+    struct slice charset; /* of the needles' texts; empty: UTF-8, or what they look like */
+    struct slice needles; /* packed */
+    size_t needle_count;
+    int fd; /* sealed memory with so many records in size bytes; 0: is the charset known? */
+    uint64_t size;
+    uint32_t records;
+};
+/* bits: exactly those asked for, or none when the result is not OK. Valid during the call. */
+typedef void session_found(void *arg, enum ipc_search_result result, struct slice bits);
 
 struct session_host {
     struct event_base *base;
@@ -21,6 +34,10 @@ struct session_host {
      * forgets it. reason is a stable word for the log: logout, disconnect, idle, stall, protocol,
      * broken, shutdown, revoked. */
     void (*ended)(void *arg, void *session, const char *reason);
+    /* Copies what it needs but for fd, which stays the caller's and open until found has run: once,
+     * later, whatever becomes of the session. */
+    void (*search)(void *arg, const struct session_search *search, session_found *found,
+                   void *found_arg);
     void *arg;
 };
 

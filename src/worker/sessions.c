@@ -57,6 +57,7 @@ void sessions_init(struct worker *worker)
         .base = child_base(worker->child),
         .settings = child_settings(worker->child),
         .ended = on_ended,
+        .search = readers_search,
         .arg = worker,
     };
 }

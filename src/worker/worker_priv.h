@@ -1,7 +1,7 @@
 /*
  * The worker's own header: what its files share. main.c holds the process together, volumes.c opens
  * the stores, tickets.c lets sessions in, sessions.c keeps and ends them, deliver.c takes mail,
- * summarize.c asks the readers, admin.c answers the administrator.
+ * readers.c asks the readers, admin.c answers the administrator.
  */
 #pragma once
 #include <event2/event.h>
@@ -20,7 +20,7 @@ enum {
     WORKER_TICKET_S = 30,       /* between auth's word and the door's handover */
     WORKER_TICKETS_MAX = 10000, /* nobody logs in so fast */
     WORKER_BUSY_MAX = 10000,    /* checks in work beyond which doors are told to come again */
-    WORKER_SUMMARY_S = 20,      /* a reader that takes longer is stuck */
+    WORKER_READER_S = 20,       /* a reader that takes longer is stuck */
 };
 
 struct volume {
@@ -66,7 +66,7 @@ struct worker {
 
     struct request_tree requests;                    /* to readers */
     TAILQ_HEAD(request_list, request) request_order; /* oldest first */
-    uint64_t next_request;
+    uint64_t next_request, sent;
     size_t request_count;
     struct event request_timer;
     bool finished;
@@ -120,15 +120,20 @@ void deliver_purge(struct worker *worker, const struct ipc_purge *message);
 void deliver_door_down(struct worker *worker, uint32_t door);
 void deliver_finish(struct worker *worker);
 
-/* ---- summarize.c --------------------------------------------------------------------------- */
+/* ---- readers.c ----------------------------------------------------------------------------- */
 
-void summarize_init(struct worker *worker);
-void summarize_finish(struct worker *worker);
+void readers_init(struct worker *worker);
+void readers_finish(struct worker *worker);
 /* Of mailbox_options. */
-void summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summarized, void *done_arg);
-void summarize_answer(struct worker *worker, uint32_t reader, const struct ipc_summary *message);
-void summarize_reader_up(struct worker *worker);
-void summarize_reader_down(struct worker *worker, uint32_t reader);
+void readers_summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summarized,
+                       void *done_arg);
+/* Of session_host. */
+void readers_search(void *arg, const struct session_search *search, session_found *found,
+                    void *found_arg);
+void readers_summary(struct worker *worker, uint32_t reader, const struct ipc_summary *message);
+void readers_found(struct worker *worker, uint32_t reader, const struct ipc_found *message);
+void readers_up(struct worker *worker);
+void readers_down(struct worker *worker, uint32_t reader);
 
 /* ---- admin.c ------------------------------------------------------------------------------- */
 
