@@ -1,21 +1,22 @@
 /*
- * SEARCH and UID SEARCH (RFC 3501 6.4.4), with RETURN (RFC 4731): an iterator over the mailbox.
- * What flags and numbers decide is decided in memory; the rest is loaded in pages and judged by
- * size, dates and envelope. What only the message's text could answer is refused, not guessed.
+ * SEARCH and UID SEARCH (RFC 3501 6.4.4), with RETURN (RFC 4731): an iterator over the mailbox,
+ * page by page, that asks for the cheap first and goes on only with what can still be found:
+ *
+ *   flags, numbers (memory) -> size, dates (loaded) -> envelope (summaries, by readers)
+ *                           -> the message itself (read, by readers)
+ *
+ * It gives the loop back whenever it waits or its turn is over; a client that is gone ends it.
  */
 #include "imap/cmd.h"
-#include "imap/search.h"
+#include "imap/search_batch.h"
 
-enum { PAGE = 64, LOOK = 1000 }; /* messages loaded at a time; judged between looks at the clock */
-
-struct search {
-    struct search_program program;
-    bool begun, loading;
-    uint32_t next; /* sequence number */
-    struct uidset found;
-    uint32_t sequences[PAGE], uids[PAGE];
-    size_t count; /* of the page */
-    struct arena scratch;
+enum {
+    PAGE_PLAIN = SEARCH_PAGE_MAX, /* messages of a page that needs no summaries */
+    PAGE_SUMMARY = 64,            /* a summary has up to 48 KiB */
+    CHARSET_MAX = 64,
+    LOOK = 1000,               /* judged between looks at the clock */
+    HEADERS_WHOLE = 20 * 1024, /* of so much header a summary leaves nothing out: its limit is
+                                * SUMMARY_SIZE_MAX */
 };
 
 static bool search_check(struct imap_parser *parser, bool uid, void *own)
@@ -45,11 +46,109 @@ static void release(struct search_key *key)
         release(k);
 }
 
-static void add(struct imap_session *session, struct search *search, uint32_t sequence,
-                uint32_t uid)
+/* ---- judging ------------------------------------------------------------------------------- */
+
+static void add(struct search *search, uint32_t sequence, uint32_t uid)
 {
-    uint32_t number = session->work.uid ? uid : sequence;
+    uint32_t number = search->session->work.uid ? uid : sequence;
     uidset_add(&search->found, number, number);
+}
+
+void search_settle(struct search *search, struct candidate *candidate, enum search_stage stage)
+{
+    struct imap_session *session = search->session;
+    struct search_subject subject = {
+        .account = session->account,
+        .sequence = candidate->sequence,
+        .entry = mailbox_view_at(session->view, candidate->sequence),
+        .stage = stage,
+        .size = candidate->size,
+        .date_us = candidate->date_us,
+        .zone_minutes = candidate->zone_minutes,
+        .sent_day = candidate->sent_day,
+        .bits = candidate->bits,
+    };
+    enum search_answer answer = search_judge(&search->program, &subject);
+    candidate->open = answer == SEARCH_UNKNOWN;
+    if (answer == SEARCH_YES)
+        add(search, candidate->sequence, candidate->uid);
+}
+
+static size_t page_size(const struct search *search)
+{
+    return (search->program.need & MAILBOX_NEED_SUMMARY) != 0 ? PAGE_SUMMARY : PAGE_PLAIN;
+}
+
+static void begin_page(struct search *search)
+{
+    arena_reset(&search->page);
+    search->candidates = arena_array(&search->page, page_size(search), sizeof(struct candidate));
+    search->count = 0;
+    search->reading = 0;
+}
+
+/* Judges from memory until a page is full or the turn is over; true: a page is to be loaded. */
+static bool look(struct imap_session *session, struct search *search)
+{
+    uint32_t count = mailbox_view_count(session->view);
+    for (uint32_t n = 0; n < LOOK && search->next <= count && search->count < page_size(search);
+         n++) {
+        struct candidate *candidate = &search->candidates[search->count];
+        *candidate = (struct candidate){.sequence = search->next++};
+        candidate->uid = mailbox_view_at(session->view, candidate->sequence)->uid;
+        search_settle(search, candidate, SEARCH_ENTRY);
+        search->count += candidate->open;
+    }
+    return search->count == page_size(search) || (search->count > 0 && search->next > count);
+}
+
+/* ---- what is loaded ------------------------------------------------------------------------ */
+
+/* Texts of a summary are cut when it would grow too large: then only the message has them all. */
+static bool is_whole(const struct summary *summary)
+{
+    uint64_t headers = 0;
+    for (uint32_t i = 0; i < summary->part_count; i++)
+        headers += summary->parts[i].header_size;
+    return summary->parts[0].envelope != NULL && headers <= HEADERS_WHOLE;
+}
+
+static void take_summary(struct search *search, struct candidate *candidate,
+                         const struct mailbox_message *message)
+{
+    struct summary summary;
+    uint64_t blob = message->size - message->prefix_size;
+    candidate->sent_day = SEARCH_NO_DAY;
+    if ((search->program.need & MAILBOX_NEED_SUMMARY) == 0)
+        return;
+    arena_reset(&search->scratch);
+    if (!summary_decode(message->summary, blob, &search->scratch, &summary))
+        return;
+    candidate->enveloped = message->summary.size < SUMMARY_SIZE_MAX / 2 && is_whole(&summary);
+    if (summary.parts[0].envelope != NULL)
+        candidate->sent_day = search_sent_day(summary.parts[0].envelope->date);
+}
+
+static void take_message(struct search *search, uint32_t i, const struct mailbox_message *message)
+{
+    struct candidate *candidate = &search->candidates[i];
+    candidate->open = message->result == MAILBOX_OK;
+    if (!candidate->open)
+        return;
+    candidate->size = message->size;
+    candidate->date_us = message->date_us;
+    candidate->zone_minutes = message->zone_minutes;
+    candidate->bits =
+        arena_alloc(&search->page, needle_bits_size(search->program.needle_count) + 1);
+    take_summary(search, candidate, message);
+    search_settle(search, candidate, SEARCH_RECORD);
+    if (!candidate->open || !search->program.envelopes || !candidate->enveloped ||
+        search->unavailable)
+        return;
+    if (!search_batch_begin(search, SEARCH_ENVELOPE, i, message->size - message->prefix_size,
+                            message->summary.size) ||
+        !search_batch_add(search, message->summary.data, message->summary.size))
+        search->unavailable = true;
 }
 
 static void on_loaded(void *arg, enum mailbox_result result, const struct mailbox_message *messages,
@@ -57,64 +156,25 @@ static void on_loaded(void *arg, enum mailbox_result result, const struct mailbo
 {
     struct imap_session *session = arg;
     struct search *search = session->work.own;
-    for (size_t m = 0, i = 0; m < count && result == MAILBOX_OK; m++) {
-        struct summary summary;
-        while (i < search->count && search->uids[i] < messages[m].uid)
-            i++;
-        if (i == search->count || search->uids[i] != messages[m].uid ||
-            messages[m].result != MAILBOX_OK)
-            continue;
-        arena_reset(&search->scratch);
-        bool decoded =
-            summary_decode(messages[m].summary, messages[m].size - messages[m].prefix_size,
-                           &search->scratch, &summary);
-        struct search_subject subject = {
-            .account = session->account,
-            .sequence = search->sequences[i],
-            .entry = mailbox_view_at(session->view, search->sequences[i]),
-            .loaded = true,
-            .size = messages[m].size,
-            .date_us = messages[m].date_us,
-            .zone_minutes = messages[m].zone_minutes,
-            .envelope = decoded ? summary.parts[0].envelope : NULL,
-            .scratch = &search->scratch,
-        };
-        if (search_judge(search->program.root, &subject) == SEARCH_YES)
-            add(session, search, search->sequences[i], messages[m].uid);
+    size_t m = 0;
+    for (uint32_t i = 0; i < search->count && result == MAILBOX_OK; i++) {
+        search->candidates[i].open = false; /* it is not there any more */
+        while (m < count && messages[m].uid < search->candidates[i].uid)
+            m++;
+        if (m < count && messages[m].uid == search->candidates[i].uid)
+            take_message(search, i, &messages[m]);
     }
     imap_mailbox_done(session, result);
 }
 
 static enum imap_step load(struct imap_session *session, struct search *search)
 {
-    search->loading = true;
-    mailbox_load(session->view, search->uids, search->count, search->program.need, on_loaded,
-                 session);
+    uint32_t *uids = arena_array(&search->page, search->count, sizeof(*uids));
+    for (size_t i = 0; i < search->count; i++)
+        uids[i] = search->candidates[i].uid;
+    search->phase = SEARCH_LOADED;
+    mailbox_load(session->view, uids, search->count, search->program.need, on_loaded, session);
     return imap_wait_store(session, "messages to load");
-}
-
-/* Judges from memory until a page is full or the turn is over; true: a page is to be loaded. */
-static bool look(struct imap_session *session, struct search *search)
-{
-    uint32_t count = mailbox_view_count(session->view);
-    for (uint32_t n = 0; n < LOOK && search->next <= count && search->count < PAGE; n++) {
-        uint32_t sequence = search->next++;
-        struct search_subject subject = {
-            .account = session->account,
-            .sequence = sequence,
-            .entry = mailbox_view_at(session->view, sequence),
-            .scratch = &search->scratch,
-        };
-        uint32_t uid = subject.entry->uid;
-        enum search_answer answer = search_judge(search->program.root, &subject);
-        if (answer == SEARCH_YES)
-            add(session, search, sequence, uid);
-        if (answer != SEARCH_UNKNOWN)
-            continue;
-        search->sequences[search->count] = sequence;
-        search->uids[search->count++] = uid;
-    }
-    return search->count == PAGE || (search->count > 0 && search->next > count);
 }
 
 /* ---- the answer ---------------------------------------------------------------------------- */
@@ -157,38 +217,48 @@ static void put_extended(struct imap_session *session, const struct search *sear
     imap_printf(session, "\r\n");
 }
 
-static enum imap_step begin(struct imap_session *session, struct search *search)
+/* ---- the iterator -------------------------------------------------------------------------- */
+
+static bool charset_is_known(struct slice charset)
 {
-    search->begun = true;
-    search->next = 1;
-    if (search->program.modseq)
-        imap_enable_condstore(session);
-    if (search->program.bad_charset)
-        imap_reply(session, "NO [BADCHARSET (UTF-8 US-ASCII)] That charset is not known here.");
-    else if (search->program.needs_text)
-        imap_reply(session, "NO [CANNOT] Only the envelope can be searched yet, not the text.");
-    else if (!resolve(session, search->program.root))
-        imap_reply(session, "BAD There is no message with such a number.");
-    else
-        return IMAP_MORE;
-    return IMAP_DONE;
+    return charset.size == 0 || slice_equal_nocase_str(charset, "UTF-8") ||
+           slice_equal_nocase_str(charset, "US-ASCII");
 }
 
-static enum imap_step search_proceed(struct imap_session *session, void *own)
+static enum imap_step wait_for_readers(struct imap_session *session, struct search *search)
 {
-    struct search *search = own;
-    if (!search->begun)
-        return begin(session, search);
-    if (search->loading) {
-        search->loading = false;
-        search->count = 0;
-        if (session->work.result != MAILBOX_OK)
-            return imap_reply_result(session, session->work.result);
+    search->waiting = search->flying > 0;
+    return search->waiting ? imap_wait_store(session, "readers") : IMAP_MORE;
+}
+
+static enum imap_step begin(struct imap_session *session, struct search *search)
+{
+    struct search_program *program = &search->program;
+    search->session = session;
+    search->next = 1;
+    LIST_INIT(&search->flight);
+    if (program->modseq)
+        imap_enable_condstore(session);
+    for (size_t i = 0; i < program->needle_count; i++)
+        needle_pack(&program->needles[i], &search->needles);
+    if (program->too_much) {
+        imap_reply(session, "NO [LIMIT] That are too many texts to look for at a time.");
+        return IMAP_DONE;
     }
-    if (look(session, search))
-        return load(session, search);
-    if (search->next <= mailbox_view_count(session->view))
-        return IMAP_MORE;
+    if (!resolve(session, program->root)) {
+        imap_reply(session, "BAD There is no message with such a number.");
+        return IMAP_DONE;
+    }
+    begin_page(search);
+    search->phase = SEARCH_PROBE;
+    search->bad_charset = program->charset.size > CHARSET_MAX;
+    if (!search->bad_charset && !charset_is_known(program->charset))
+        search_probe(search);
+    return wait_for_readers(session, search);
+}
+
+static enum imap_step put_answer(struct imap_session *session, struct search *search)
+{
     if (search->program.extended)
         put_extended(session, search);
     else
@@ -196,10 +266,64 @@ static enum imap_step search_proceed(struct imap_session *session, void *own)
     return IMAP_DONE;
 }
 
+static enum imap_step gather(struct imap_session *session, struct search *search)
+{
+    if (look(session, search))
+        return load(session, search);
+    if (search->next <= mailbox_view_count(session->view))
+        return IMAP_MORE;
+    return put_answer(session, search);
+}
+
+static enum imap_step read_messages(struct imap_session *session, struct search *search)
+{
+    enum imap_step step = search_read(session, search);
+    if (step != IMAP_DONE)
+        return step;
+    if (search->unavailable)
+        return imap_reply_result(session, MAILBOX_UNAVAILABLE);
+    begin_page(search);
+    search->phase = SEARCH_GATHER;
+    return IMAP_MORE;
+}
+
+static enum imap_step search_proceed(struct imap_session *session, void *own)
+{
+    struct search *search = own;
+    switch (search->phase) {
+    case SEARCH_BEGIN:
+        return begin(session, search);
+    case SEARCH_PROBE:
+        if (search->unavailable)
+            return imap_reply_result(session, MAILBOX_UNAVAILABLE);
+        if (search->bad_charset) {
+            imap_reply(session, "NO [BADCHARSET (UTF-8 US-ASCII)] That charset is not known here.");
+            return IMAP_DONE;
+        }
+        search->phase = SEARCH_GATHER;
+        return IMAP_MORE;
+    case SEARCH_GATHER:
+        return gather(session, search);
+    case SEARCH_LOADED:
+        if (session->work.result != MAILBOX_OK)
+            return imap_reply_result(session, session->work.result);
+        search->phase = SEARCH_ASKED;
+        search_batch_send(search);
+        return wait_for_readers(session, search);
+    default:
+        search->phase = SEARCH_READING;
+        return read_messages(session, search);
+    }
+}
+
 static void search_finish(void *own)
 {
     struct search *search = own;
+    search_batches_drop(search);
+    search_read_finish(search);
+    buf_finish(&search->needles);
     uidset_finish(&search->found);
+    arena_finish(&search->page);
     arena_finish(&search->scratch);
     if (search->program.root != NULL)
         release(search->program.root);

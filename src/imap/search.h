@@ -1,6 +1,10 @@
-/* What SEARCH is asked for: a tree of keys, and how one message is judged by it. */
+/*
+ * What SEARCH is asked for: a tree of keys, and how one message is judged by it. Texts are looked
+ * for by readers (message/needle.h): a key for a text is the number of its needle.
+ */
 #pragma once
 #include "imap/imap_priv.h"
+#include "message/needle.h"
 #include "message/summary.h"
 
 enum search_kind {
@@ -15,25 +19,13 @@ enum search_kind {
     SEARCH_UIDS,
     SEARCH_LARGER,
     SEARCH_SMALLER,
-    SEARCH_DATE,  /* internal date: from <= day < to */
-    SEARCH_SENT,  /* of the Date field */
-    SEARCH_FIELD, /* a text in a field that the envelope has */
+    SEARCH_DATE, /* internal date: from <= day < to */
+    SEARCH_TIME, /* internal date in microseconds: from <= time <= to (RFC 5032) */
+    SEARCH_SENT, /* of the Date field */
+    SEARCH_TEXT, /* a needle */
     SEARCH_NOT,
     SEARCH_OR,
     SEARCH_AND,
-};
-
-enum search_field {
-    SEARCH_SUBJECT,
-    SEARCH_FROM,
-    SEARCH_TO,
-    SEARCH_CC,
-    SEARCH_BCC,
-    SEARCH_SENDER,
-    SEARCH_REPLY_TO,
-    SEARCH_DATE_FIELD,
-    SEARCH_IN_REPLY_TO,
-    SEARCH_MESSAGE_ID,
 };
 
 struct search_key {
@@ -45,39 +37,51 @@ struct search_key {
     uint32_t flag;
     uint64_t modseq;
     uint64_t size;
-    int64_t from, to; /* days since 1970 */
-    enum search_field field;
-    struct slice text; /* keyword; what is looked for, in lower case */
+    int64_t from, to;  /* days since 1970 */
+    struct slice text; /* keyword */
+    size_t needle;
 };
 
 enum { SEARCH_MIN = 1, SEARCH_MAX = 2, SEARCH_RETURN_ALL = 4, SEARCH_COUNT = 8 };
 
 struct search_program {
     struct search_key *root;
-    bool modseq;      /* a key is MODSEQ: the answer says the highest one (RFC 7162 3.1.6) */
-    bool extended;    /* RETURN was given (RFC 4731) */
-    uint32_t returns; /* bits */
-    bool bad_charset;
-    bool needs_text; /* a key that only the message itself could answer */
-    uint32_t need;   /* of mailbox_load */
+    bool modseq;          /* a key is MODSEQ: the answer says the highest one (RFC 7162 3.1.6) */
+    bool extended;        /* RETURN was given (RFC 4731) */
+    uint32_t returns;     /* bits */
+    struct slice charset; /* as given; empty: none */
+    struct needle *needles;
+    size_t needle_count, needle_bytes;
+    bool too_much;  /* more needles than can be looked for at a time */
+    bool envelopes; /* a needle that the envelope answers, */
+    bool messages;  /* one that only the message itself does */
+    uint32_t need;  /* of mailbox_load */
 };
 
 bool search_parse(struct imap_parser *parser, struct search_program *program);
 
 enum search_answer { SEARCH_NO, SEARCH_YES, SEARCH_UNKNOWN };
 
+/* What is known of a message: the cheap first. A key that needs more is UNKNOWN. */
+enum search_stage { SEARCH_ENTRY, SEARCH_RECORD, SEARCH_ENVELOPE, SEARCH_MESSAGE };
+
+#define SEARCH_NO_DAY INT64_MIN
+
 struct search_subject { /* one message */
     struct mailbox_account *account;
     uint32_t sequence;
     const struct mailbox_entry *entry;
-    bool loaded; /* what follows is there; else keys that need it are UNKNOWN */
-    uint64_t size, date_us;
+    enum search_stage stage;
+    uint64_t size, date_us; /* from SEARCH_RECORD on */
     int32_t zone_minutes;
-    const struct summary_envelope *envelope; /* NULL: none */
-    struct arena *scratch;
+    int64_t sent_day;    /* SEARCH_NO_DAY: it has none */
+    const uint8_t *bits; /* of the needles: those of the envelope from SEARCH_ENVELOPE on */
 };
 
-enum search_answer search_judge(const struct search_key *key, const struct search_subject *subject);
+enum search_answer search_judge(const struct search_program *program,
+                                const struct search_subject *subject);
+/* The day as it is written in a Date field, disregarding time and zone (RFC 3501 6.4.4). */
+int64_t search_sent_day(struct slice date);
 
 /* ---- search_entry.c ------------------------------------------------------------------------ */
 

@@ -1,8 +1,6 @@
 /*
- * One message and the keys of a SEARCH. Three answers, so that flags and numbers can decide before
- * anything is loaded: UNKNOWN says that the message's size, dates or envelope are needed.
- *
- * Texts are compared as they stand in the envelope, without regard to the case of ASCII letters.
+ * One message and the keys of a SEARCH. Three answers, so that what is cheap decides first: UNKNOWN
+ * says that more must be known of the message than the subject has (enum search_stage).
  */
 #include "imap/search.h"
 
@@ -16,66 +14,6 @@ static bool has_keyword(const struct search_subject *subject, struct slice keywo
     return false;
 }
 
-static bool contains(const struct search_subject *subject, struct slice text, struct slice wanted)
-{
-    if (text.data == NULL || text.size < wanted.size)
-        return false;
-    uint8_t *lower = arena_alloc(subject->scratch, text.size + 1);
-    for (size_t i = 0; i < text.size; i++)
-        lower[i] = ascii_lower(text.data[i]);
-    return memmem(lower, text.size, wanted.data, wanted.size) != NULL;
-}
-
-/* "Name <mailbox@host>": so a search for either, or for the whole, finds it. */
-static bool addresses_contain(const struct search_subject *subject,
-                              const struct summary_addresses *addresses, struct slice wanted)
-{
-    for (uint32_t i = 0; i < addresses->count; i++) {
-        const struct summary_address *address = &addresses->list[i];
-        struct buf text = {0};
-        buf_add_slice(&text, address->name);
-        buf_add_str(&text, " <");
-        buf_add_slice(&text, address->mailbox);
-        buf_add_str(&text, address->host.data == NULL ? "" : "@");
-        buf_add_slice(&text, address->host);
-        buf_add_str(&text, ">");
-        bool found = contains(subject, buf_slice(&text), wanted);
-        buf_finish(&text);
-        if (found)
-            return true;
-    }
-    return false;
-}
-
-static bool field_contains(const struct search_subject *subject, const struct search_key *key)
-{
-    const struct summary_envelope *e = subject->envelope;
-    if (e == NULL)
-        return false;
-    switch (key->field) {
-    case SEARCH_FROM:
-        return addresses_contain(subject, &e->from, key->text);
-    case SEARCH_TO:
-        return addresses_contain(subject, &e->to, key->text);
-    case SEARCH_CC:
-        return addresses_contain(subject, &e->cc, key->text);
-    case SEARCH_BCC:
-        return addresses_contain(subject, &e->bcc, key->text);
-    case SEARCH_SENDER:
-        return addresses_contain(subject, &e->sender, key->text);
-    case SEARCH_REPLY_TO:
-        return addresses_contain(subject, &e->reply_to, key->text);
-    case SEARCH_DATE_FIELD:
-        return contains(subject, e->date, key->text);
-    case SEARCH_IN_REPLY_TO:
-        return contains(subject, e->in_reply_to, key->text);
-    case SEARCH_MESSAGE_ID:
-        return contains(subject, e->message_id, key->text);
-    default:
-        return contains(subject, e->subject, key->text);
-    }
-}
-
 static bool internal_date_between(const struct search_subject *subject,
                                   const struct search_key *key)
 {
@@ -84,8 +22,8 @@ static bool internal_date_between(const struct search_subject *subject,
     return day >= key->from && day < key->to;
 }
 
-/* The day as it is written, "disregarding time and timezone": [Fri,] 21 Nov 1997 ... */
-static bool day_of_date_field(struct slice date, int64_t *days)
+/* [Fri,] 21 Nov 1997 ... */
+int64_t search_sent_day(struct slice date)
 {
     uint32_t numbers[2] = {0, 0}, month = 0;
     size_t i = 0;
@@ -102,23 +40,20 @@ static bool day_of_date_field(struct slice date, int64_t *days)
     }
     uint32_t year = numbers[1] < 50 ? numbers[1] + 2000 : numbers[1];
     year = year < 1000 ? year + 1900 : year; /* RFC 5322 4.3 */
-    *days = imap_days_of((int32_t)year, month + 1, numbers[0]);
-    return month < 12 && numbers[0] >= 1 && numbers[0] <= 31 && year < 10000;
+    bool good = month < 12 && numbers[0] >= 1 && numbers[0] <= 31 && year < 10000;
+    return good ? imap_days_of((int32_t)year, month + 1, numbers[0]) : SEARCH_NO_DAY;
 }
 
-static bool sent_between(const struct search_subject *subject, const struct search_key *key)
-{
-    int64_t day;
-    return subject->envelope != NULL && day_of_date_field(subject->envelope->date, &day) &&
-           day >= key->from && day < key->to;
-}
+static enum search_answer judge(const struct search_program *program, const struct search_key *key,
+                                const struct search_subject *subject);
 
-static enum search_answer judge_all(const struct search_key *key,
+static enum search_answer judge_all(const struct search_program *program,
+                                    const struct search_key *key,
                                     const struct search_subject *subject)
 {
     enum search_answer all = SEARCH_YES;
     for (const struct search_key *k = key->first; k != NULL; k = k->next) {
-        enum search_answer one = search_judge(k, subject);
+        enum search_answer one = judge(program, k, subject);
         if (one == SEARCH_NO)
             return SEARCH_NO;
         all = one == SEARCH_UNKNOWN ? SEARCH_UNKNOWN : all;
@@ -126,12 +61,13 @@ static enum search_answer judge_all(const struct search_key *key,
     return all;
 }
 
-static enum search_answer judge_any(const struct search_key *key,
+static enum search_answer judge_any(const struct search_program *program,
+                                    const struct search_key *key,
                                     const struct search_subject *subject)
 {
     enum search_answer any = SEARCH_NO;
     for (const struct search_key *k = key->first; k != NULL; k = k->next) {
-        enum search_answer one = search_judge(k, subject);
+        enum search_answer one = judge(program, k, subject);
         if (one == SEARCH_YES)
             return SEARCH_YES;
         any = one == SEARCH_UNKNOWN ? SEARCH_UNKNOWN : any;
@@ -139,26 +75,44 @@ static enum search_answer judge_any(const struct search_key *key,
     return any;
 }
 
-static enum search_answer judge_loaded(const struct search_key *key,
+static enum search_answer answer(bool yes)
+{
+    return yes ? SEARCH_YES : SEARCH_NO;
+}
+
+static enum search_answer judge_text(const struct search_program *program,
+                                     const struct search_key *key,
+                                     const struct search_subject *subject)
+{
+    bool in_envelope = needle_in_envelope(program->needles[key->needle].where);
+    if (subject->stage < (in_envelope ? SEARCH_ENVELOPE : SEARCH_MESSAGE))
+        return SEARCH_UNKNOWN;
+    return answer(needle_bit(subject->bits, key->needle));
+}
+
+static enum search_answer judge_record(const struct search_key *key,
                                        const struct search_subject *subject)
 {
-    if (!subject->loaded)
+    if (subject->stage < SEARCH_RECORD)
         return SEARCH_UNKNOWN;
     switch (key->kind) {
     case SEARCH_LARGER:
-        return subject->size > key->size ? SEARCH_YES : SEARCH_NO;
+        return answer(subject->size > key->size);
     case SEARCH_SMALLER:
-        return subject->size < key->size ? SEARCH_YES : SEARCH_NO;
+        return answer(subject->size < key->size);
     case SEARCH_DATE:
-        return internal_date_between(subject, key) ? SEARCH_YES : SEARCH_NO;
-    case SEARCH_SENT:
-        return sent_between(subject, key) ? SEARCH_YES : SEARCH_NO;
+        return answer(internal_date_between(subject, key));
+    case SEARCH_TIME:
+        return answer((int64_t)subject->date_us >= key->from &&
+                      (int64_t)subject->date_us <= key->to);
     default:
-        return field_contains(subject, key) ? SEARCH_YES : SEARCH_NO;
+        return answer(subject->sent_day != SEARCH_NO_DAY && subject->sent_day >= key->from &&
+                      subject->sent_day < key->to);
     }
 }
 
-enum search_answer search_judge(const struct search_key *key, const struct search_subject *subject)
+static enum search_answer judge(const struct search_program *program, const struct search_key *key,
+                                const struct search_subject *subject)
 {
     enum search_answer inner;
     switch (key->kind) {
@@ -167,24 +121,32 @@ enum search_answer search_judge(const struct search_key *key, const struct searc
     case SEARCH_NONE:
         return SEARCH_NO;
     case SEARCH_FLAG:
-        return (subject->entry->flags & key->flag) != 0 ? SEARCH_YES : SEARCH_NO;
+        return answer((subject->entry->flags & key->flag) != 0);
     case SEARCH_KEYWORD:
-        return has_keyword(subject, key->text) ? SEARCH_YES : SEARCH_NO;
+        return answer(has_keyword(subject, key->text));
     case SEARCH_MODSEQ:
     case SEARCH_EMAIL_ID:
     case SEARCH_SAVED:
-        return search_judge_entry(key, subject->entry) ? SEARCH_YES : SEARCH_NO;
+        return answer(search_judge_entry(key, subject->entry));
     case SEARCH_SEQUENCES:
     case SEARCH_UIDS:
-        return uidset_has(&key->sequences, subject->sequence) ? SEARCH_YES : SEARCH_NO;
+        return answer(uidset_has(&key->sequences, subject->sequence));
     case SEARCH_NOT:
-        inner = search_judge(key->first, subject);
-        return inner == SEARCH_UNKNOWN ? inner : inner == SEARCH_NO ? SEARCH_YES : SEARCH_NO;
+        inner = judge(program, key->first, subject);
+        return inner == SEARCH_UNKNOWN ? inner : answer(inner == SEARCH_NO);
     case SEARCH_OR:
-        return judge_any(key, subject);
+        return judge_any(program, key, subject);
     case SEARCH_AND:
-        return judge_all(key, subject);
+        return judge_all(program, key, subject);
+    case SEARCH_TEXT:
+        return judge_text(program, key, subject);
     default:
-        return judge_loaded(key, subject);
+        return judge_record(key, subject);
     }
+}
+
+enum search_answer search_judge(const struct search_program *program,
+                                const struct search_subject *subject)
+{
+    return judge(program, program->root, subject);
 }

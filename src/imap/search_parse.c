@@ -1,4 +1,6 @@
-/* The keys of SEARCH (RFC 3501 6.4.4 and search-key of 9; RETURN: RFC 4731). */
+/* The keys of SEARCH (RFC 3501 6.4.4 and search-key of 9; RETURN: RFC 4731; OLDER,
+ * YOUNGER: RFC 5032). */
+#include "base/clock.h"
 #include "imap/search.h"
 
 struct reading {
@@ -12,9 +14,10 @@ static struct search_key *make_key(struct reading *reading, enum search_kind kin
 {
     struct search_key *key = ARENA_NEW(reading->parser->arena, struct search_key);
     key->kind = kind;
-    if (kind == SEARCH_LARGER || kind == SEARCH_SMALLER || kind == SEARCH_DATE)
+    if (kind == SEARCH_LARGER || kind == SEARCH_SMALLER || kind == SEARCH_DATE ||
+        kind == SEARCH_TIME || kind == SEARCH_TEXT)
         reading->program->need |= MAILBOX_NEED_EMAIL;
-    if (kind == SEARCH_SENT || kind == SEARCH_FIELD)
+    if (kind == SEARCH_SENT)
         reading->program->need |= MAILBOX_NEED_EMAIL | MAILBOX_NEED_SUMMARY;
     return key;
 }
@@ -91,65 +94,89 @@ static struct search_key *parse_date_key(struct reading *reading)
 
 static const struct {
     const char *name;
-    enum search_field field;
+    enum needle_where where;
     bool key; /* is a key of its own; else behind HEADER only */
 } fields[] = {
-    {"SUBJECT", SEARCH_SUBJECT, true},
-    {"FROM", SEARCH_FROM, true},
-    {"TO", SEARCH_TO, true},
-    {"CC", SEARCH_CC, true},
-    {"BCC", SEARCH_BCC, true},
-    {"SENDER", SEARCH_SENDER, false},
-    {"REPLY-TO", SEARCH_REPLY_TO, false},
-    {"DATE", SEARCH_DATE_FIELD, false},
-    {"IN-REPLY-TO", SEARCH_IN_REPLY_TO, false},
-    {"MESSAGE-ID", SEARCH_MESSAGE_ID, false},
+    {"SUBJECT", NEEDLE_SUBJECT, true},
+    {"FROM", NEEDLE_FROM, true},
+    {"TO", NEEDLE_TO, true},
+    {"CC", NEEDLE_CC, true},
+    {"BCC", NEEDLE_BCC, true},
+    {"SENDER", NEEDLE_SENDER, false},
+    {"REPLY-TO", NEEDLE_REPLY_TO, false},
+    {"DATE", NEEDLE_DATE, false},
+    {"IN-REPLY-TO", NEEDLE_IN_REPLY_TO, false},
+    {"MESSAGE-ID", NEEDLE_MESSAGE_ID, false},
 };
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
 
-/* Behind the field: " text". */
-static struct search_key *parse_text(struct reading *reading, struct search_key *key)
+/* Behind the key: " text". */
+static struct search_key *parse_text(struct reading *reading, enum needle_where where,
+                                     struct slice field)
 {
-    struct slice text;
-    if (!imap_parse_space(reading->parser) || !imap_parse_astring(reading->parser, &text))
+    struct search_program *program = reading->program;
+    struct needle needle = {.where = where, .field = field};
+    struct search_key *key = make_key(reading, SEARCH_TEXT);
+    if (!imap_parse_space(reading->parser) || !imap_parse_astring(reading->parser, &needle.text))
         return NULL;
-    uint8_t *lower = arena_alloc(reading->parser->arena, text.size + 1);
-    for (size_t i = 0; i < text.size; i++)
-        lower[i] = ascii_lower(text.data[i]);
-    key->text = slice_make(lower, text.size);
+    if (program->needles == NULL)
+        program->needles = arena_array(reading->parser->arena, NEEDLES_MAX, sizeof(needle));
+    program->needle_bytes += field.size + needle.text.size + 16;
+    program->too_much |= program->needle_count == NEEDLES_MAX || program->needle_bytes > IPC_CHUNK;
+    if (program->too_much)
+        return key;
+    key->needle = program->needle_count;
+    program->needles[program->needle_count++] = needle;
+    program->envelopes |= needle_in_envelope(where);
+    program->messages |= !needle_in_envelope(where);
+    if (needle_in_envelope(where))
+        program->need |= MAILBOX_NEED_SUMMARY;
     return key;
 }
 
 static struct search_key *parse_header(struct reading *reading)
 {
     struct slice name;
-    struct search_key *key = make_key(reading, SEARCH_FIELD);
     if (!imap_parse_space(reading->parser) || !imap_parse_astring(reading->parser, &name))
         return NULL;
-    size_t i = 0;
-    while (i < FIELDS && !slice_equal_nocase_str(name, fields[i].name))
-        i++;
-    reading->program->needs_text |= i == FIELDS;
-    key->field = i == FIELDS ? SEARCH_SUBJECT : fields[i].field;
-    return parse_text(reading, key);
+    for (size_t i = 0; i < FIELDS; i++)
+        if (slice_equal_nocase_str(name, fields[i].name))
+            return parse_text(reading, fields[i].where, SLICE_NONE);
+    return parse_text(reading, NEEDLE_FIELD, name);
 }
 
 static struct search_key *parse_text_key(struct reading *reading)
 {
     struct imap_parser *parser = reading->parser;
-    for (size_t i = 0; i < FIELDS; i++) {
-        if (!fields[i].key || !imap_parse_keyword(parser, fields[i].name))
-            continue;
-        struct search_key *key = make_key(reading, SEARCH_FIELD);
-        key->field = fields[i].field;
-        return parse_text(reading, key);
-    }
+    for (size_t i = 0; i < FIELDS; i++)
+        if (fields[i].key && imap_parse_keyword(parser, fields[i].name))
+            return parse_text(reading, fields[i].where, SLICE_NONE);
     if (imap_parse_keyword(parser, "HEADER"))
         return parse_header(reading);
-    if (!imap_parse_keyword(parser, "BODY") && !imap_parse_keyword(parser, "TEXT"))
+    if (imap_parse_keyword(parser, "BODY"))
+        return parse_text(reading, NEEDLE_BODY, SLICE_NONE);
+    return imap_parse_keyword(parser, "TEXT") ? parse_text(reading, NEEDLE_TEXT, SLICE_NONE) : NULL;
+}
+
+/* RFC 5032 */
+static struct search_key *parse_within_key(struct reading *reading)
+{
+    struct imap_parser *parser = reading->parser;
+    uint32_t seconds;
+    bool older = imap_parse_keyword(parser, "OLDER");
+    if (!older && !imap_parse_keyword(parser, "YOUNGER"))
         return NULL;
-    reading->program->needs_text = true;
-    return parse_text(reading, make_key(reading, SEARCH_FIELD));
+    if (!imap_parse_space(parser) || !imap_parse_number(parser, &seconds))
+        return NULL;
+    if (seconds == 0) {
+        imap_parse_fail(parser, "The interval must not be 0.");
+        return NULL;
+    }
+    struct search_key *key = make_key(reading, SEARCH_TIME);
+    int64_t then = (int64_t)clock_real_us() - (int64_t)seconds * 1000000;
+    key->from = older ? INT64_MIN : then;
+    key->to = older ? then : INT64_MAX;
+    return key;
 }
 
 static struct search_key *parse_size_key(struct reading *reading)
@@ -236,7 +263,8 @@ static struct search_key *parse_key(struct reading *reading)
     if (imap_parse_keyword(parser, "UNKEYWORD"))
         return parse_keyword_key(reading, true);
     if ((key = parse_flag_key(reading)) != NULL || (key = parse_date_key(reading)) != NULL ||
-        (key = parse_size_key(reading)) != NULL || (key = parse_text_key(reading)) != NULL)
+        (key = parse_size_key(reading)) != NULL || (key = parse_text_key(reading)) != NULL ||
+        (key = parse_within_key(reading)) != NULL)
         return key;
     bool good;
     key = make_key(reading, SEARCH_ALL);
@@ -278,12 +306,9 @@ bool search_parse(struct imap_parser *parser, struct search_program *program)
     if (imap_parse_keyword(parser, "RETURN") && !parse_returns(parser, program))
         return false;
     if (imap_parse_keyword(parser, "CHARSET")) {
-        struct slice charset;
-        if (!imap_parse_space(parser) || !imap_parse_astring(parser, &charset) ||
+        if (!imap_parse_space(parser) || !imap_parse_astring(parser, &program->charset) ||
             !imap_parse_space(parser))
             return false;
-        program->bad_charset = !slice_equal_nocase_str(charset, "UTF-8") &&
-                               !slice_equal_nocase_str(charset, "US-ASCII");
     }
     program->root = parse_keys(&reading);
     return program->root != NULL;

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "message/match.h"
 #include "message/parse.h"
 
 /* ---- the worker's part --------------------------------------------------------------------- */
@@ -56,6 +57,48 @@ static void summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summ
     free(bytes);
     summarizing->event = event_new(summarizing->world->base, -1, 0, summarize_later, summarizing);
     event_active(summarizing->event, EV_TIMEOUT, 1);
+}
+
+struct searching {
+    session_found *found;
+    void *arg;
+    enum ipc_search_result result;
+    struct buf bits;
+    struct event *event;
+};
+
+static void search_later(evutil_socket_t fd, short what, void *arg)
+{
+    struct searching *searching = arg;
+    searching->found(searching->arg, searching->result, buf_slice(&searching->bits));
+    event_free(searching->event);
+    buf_finish(&searching->bits);
+    free(searching);
+}
+
+/* What a reader process does. */
+static void search(void *arg, const struct session_search *search, session_found *found,
+                   void *found_arg)
+{
+    struct world *world = arg;
+    struct searching *searching = MEM_NEW(struct searching);
+    enum match_problem problem;
+    struct match *match = match_create(world->fold, search->charset, search->needles, &problem);
+    uint8_t *bytes = mem_alloc(search->size + 1);
+    ssize_t got = pread(search->fd, bytes, search->size, 0);
+    searching->found = found;
+    searching->arg = found_arg;
+    searching->result = IPC_SEARCH_OK;
+    if (match == NULL)
+        searching->result =
+            problem == MATCH_PROBLEM_CHARSET ? IPC_SEARCH_BAD_CHARSET : IPC_SEARCH_FAILED;
+    else if (got != (ssize_t)search->size || !match_batch(match, slice_make(bytes, search->size),
+                                                          search->records, &searching->bits))
+        abort();
+    match_destroy(&match);
+    free(bytes);
+    searching->event = event_new(world->base, -1, 0, search_later, searching);
+    event_active(searching->event, EV_TIMEOUT, 1);
 }
 
 static void on_ended(void *arg, void *session, const char *reason)
@@ -215,6 +258,7 @@ void world_open(struct world *world)
 {
     *world = (struct world){.base = event_base_new(), .ref = {.id = id_random()}};
     world->store = store_mem_open(world->base);
+    world->fold = fold_create();
     struct mailbox_options options = {.base = world->base,
                                       .volume = volume,
                                       .summarize = summarize,
@@ -232,6 +276,7 @@ void world_open(struct world *world)
                                         .mailboxes = world->mailboxes,
                                         .settings = &world->settings,
                                         .ended = on_ended,
+                                        .search = search,
                                         .arg = world};
     world->account = mailbox_account_open(world->mailboxes, &world->ref, on_account, world);
     wait_done(world);
@@ -258,6 +303,7 @@ bool world_close(struct world *world)
     mailbox_account_release(&world->account);
     mailbox_env_destroy(&world->mailboxes);
     store_close(&world->store);
+    fold_destroy(&world->fold);
     event_base_free(world->base);
     return good;
 }

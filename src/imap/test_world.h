@@ -13,6 +13,7 @@ struct event_base;
 struct world {
     struct event_base *base;
     struct store *store;
+    struct fold *fold; /* of the reader's part */
     struct mailbox_env *mailboxes;
     struct mailbox_account *account;
     struct mailbox_account_ref ref;
