@@ -1,7 +1,7 @@
 /*
  * `restante check`: every volume is read and every checksum compared; what is wrong is named. With
  * a server the processes that hold the volumes look; without one this does, under the lock, as the
- * user who owns the files.
+ * user who owns the files. After a repair it looks a second time: that alone says what is left.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,20 +20,23 @@ struct check {
     bool json;
     const char *place; /* "volumes/0", "auth" */
     uint64_t notes, repaired, damaged;
+    bool again; /* looks at what a repair has left */
     bool failed;
 };
 
 static void finding_say(struct check *check, int severity, const char *file, uint64_t offset,
                         const char *account, const char *text)
 {
-    static const char *const words[] = {"note", "repaired", "DAMAGE"};
+    const char *const words[] = {"note", "repaired", check->again ? "STILL DAMAGED" : "DAMAGE"};
     uint64_t *const counts[] = {&check->notes, &check->repaired, &check->damaged};
     severity = severity < 0 || severity > 2 ? 2 : severity;
+    if (check->again && severity < 2)
+        return;
     ++*counts[severity];
     if (check->json) {
-        json_t *line =
-            json_pack("{s:s,s:i,s:s,s:I,s:s,s:s}", "volume", check->place, "severity", severity,
-                      "file", file, "offset", (json_int_t)offset, "account", account, "text", text);
+        json_t *line = json_pack("{s:s,s:i,s:s,s:I,s:s,s:s,s:b}", "volume", check->place,
+                                 "severity", severity, "file", file, "offset", (json_int_t)offset,
+                                 "account", account, "text", text, "after_repair", check->again);
         json_dumpf(line, stdout, JSON_COMPACT);
         putchar('\n');
         json_decref(line);
@@ -120,7 +123,15 @@ static bool place_check(struct check *check, const struct data *data, const char
     bool other = geteuid() == 0 && about.st_uid != 0;
     if (other && (setegid(about.st_gid) != 0 || seteuid(about.st_uid) != 0))
         return error_errno(error, "cannot work as the owner of %s", path);
+    const uint64_t damaged = check->damaged;
     bool good = store_local_check(path, &options, error);
+    if (good && repair) {
+        check->damaged = damaged;
+        options.repair = false;
+        check->again = true;
+        good = store_local_check(path, &options, error);
+        check->again = false;
+    }
     ctl_progress("", 0, 0);
     if (other && (seteuid(0) != 0 || setegid(0) != 0))
         return error_errno(error, "cannot become root again");

@@ -66,8 +66,8 @@ static const struct ctl_command commands[] = {
 static void parts_help(const char *path, const struct ctl_command *parts)
 {
     printf("usage: %s COMMAND [...]\n\n", path);
-    for (; parts->name != NULL; parts++)
-        printf("  %-9s %s\n", parts->name, parts->summary);
+    for (const struct ctl_command *part = parts; part->name != NULL; part++)
+        printf("  %-9s %s\n", part->name, part->summary);
     printf("\n%s COMMAND --help explains a command, with examples.\n", path);
     if (parts != commands)
         return;

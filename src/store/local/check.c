@@ -55,19 +55,24 @@ struct doubt {
     struct frame frame; /* its header, where that is good */
 };
 
+/* Whether something still refers to that body. The index knows that up to its own position; of what
+ * came later nothing is said to be deleted. */
 static bool body_counts(struct check *check, const struct segment *segment,
                         const struct doubt *doubt)
 {
     struct blob_record record;
+    struct position position;
     MDB_txn *txn;
     bool counts = true;
     if (check->index == NULL || doubt->frame.type != FRAME_BODY)
         return true;
     pthread_rwlock_rdlock(&check->index->resize);
     if (mdb_txn_begin(check->index->env, NULL, MDB_RDONLY, &txn) == 0) {
-        counts = index_get_blob(check->index, txn, doubt->frame.blob, &record) == INDEX_FOUND &&
-                 record.place.segment == segment->generation &&
-                 record.place.offset == doubt->offset + FRAME_HEADER;
+        counts = index_get_position(check->index, txn, &position) != INDEX_FOUND ||
+                 doubt->frame.lsn > position.lsn ||
+                 (index_get_blob(check->index, txn, doubt->frame.blob, &record) == INDEX_FOUND &&
+                  record.place.segment == segment->generation &&
+                  record.place.offset == doubt->offset + FRAME_HEADER);
         mdb_txn_abort(txn);
     }
     pthread_rwlock_unlock(&check->index->resize);
