@@ -233,7 +233,7 @@ bool codec_change_next(struct slice value, size_t *at, struct change_record *rec
     record->first = cursor_u32(&cursor);
     record->last = cursor_u32(&cursor);
     *at = (*at == 0 ? 1 : *at) + CHANGE_RECORD;
-    return cursor_done(&cursor);
+    return cursor_done(&cursor) && record->first <= record->last;
 }
 
 void codec_change_add(struct buf *out, uint32_t box, enum codec_change kind, uint32_t uid)
