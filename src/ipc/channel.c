@@ -273,13 +273,15 @@ void ipc_when_flushed(struct ipc_channel *channel, void (*flushed)(void *arg), v
 void ipc_flush(struct ipc_channel *channel, int ms)
 {
     uint64_t deadline = clock_monotonic_us() + (uint64_t)ms * 1000;
+    channel->held++; /* those who wait for it may close it */
     while (!ipc_flushed(channel)) {
         uint64_t now = clock_monotonic_us();
         struct pollfd ready = {.fd = channel->fd, .events = POLLOUT};
         if (now >= deadline || poll(&ready, 1, (int)((deadline - now) / 1000) + 1) <= 0)
-            return;
+            break;
         on_writable(channel->fd, EV_WRITE, channel);
     }
+    release(channel);
 }
 
 /* ---- receiving ----------------------------------------------------------------------------- */
