@@ -347,14 +347,35 @@ static void flush(void **state)
     assert_true(ipc_flushed(door));
 }
 
+static void close_door(void *arg)
+{
+    ipc_close(&door);
+}
+
+/* Who waits for the last packet may close the channel that it went through. */
+static void closed_while_flushing(void **state)
+{
+    fill_up(SLICE_NONE);
+    ipc_when_flushed(door, close_door, NULL);
+    while (receive_raw() != 0) {
+    }
+    ipc_flush(door, 1000);
+    assert_null(door);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(in_order),   TEST(drain),          TEST(closed_inside),     TEST(last_words),
-        TEST(malformed),  TEST(empty_packet),   TEST(too_large),         TEST(wrong_sender),
-        TEST(no_handler), TEST(once_twice),     TEST(back_pressure),     TEST(queue_full),
-        TEST(flush),      TEST(descriptors_in), TEST(malformed_with_fd), TEST(wrong_receiver),
+        TEST(in_order),       TEST(drain),
+        TEST(closed_inside),  TEST(last_words),
+        TEST(malformed),      TEST(empty_packet),
+        TEST(too_large),      TEST(wrong_sender),
+        TEST(no_handler),     TEST(once_twice),
+        TEST(back_pressure),  TEST(queue_full),
+        TEST(flush),          TEST(closed_while_flushing),
+        TEST(descriptors_in), TEST(malformed_with_fd),
+        TEST(wrong_receiver),
     };
     base = event_base_new();
     log_init("test", LOG_LEVEL_ERROR, LOG_TARGET_STDERR);
