@@ -51,6 +51,10 @@ bool imap_parse_modseq(struct imap_parser *parser, uint64_t *modseq)
 bool imap_decode_mailbox(struct imap_parser *parser, struct slice wire, struct slice *name)
 {
     struct buf utf8 = {0};
+    if (parser->utf8) {
+        *name = wire;
+        return utf8_valid(wire) || imap_parse_fail(parser, "A mailbox name is not UTF-8.");
+    }
     bool good = utf7_decode(wire, &utf8);
     *name = arena_copy(parser->arena, buf_slice(&utf8));
     buf_finish(&utf8);

@@ -6,6 +6,18 @@
 #include "imap/append.h"
 #include "imap/cmd.h"
 
+/* The message, or "UTF8 (message)" (RFC 6855 4): its bytes are taken as they are either way. */
+static bool parse_data(struct imap_parser *parser, struct imap_append_message *message)
+{
+    bool utf8 = parser->utf8 && imap_parse_keyword(parser, "UTF8");
+    if (utf8 && (!imap_parse_space(parser) || !imap_parse_char(parser, '(')))
+        return false;
+    if (!imap_parse_spooled(parser, &message->place))
+        return false;
+    bool announced = parser->spooled_next > parser->spooled_count; /* its bytes come next */
+    return !utf8 || announced || imap_parse_char(parser, ')');
+}
+
 bool imap_append_check(struct imap_parser *parser, bool uid, void *own)
 {
     struct imap_append *append = own;
@@ -25,7 +37,7 @@ bool imap_append_check(struct imap_parser *parser, bool uid, void *own)
             (!imap_parse_date_time(parser, &message->date_us, &message->zone_minutes) ||
              !imap_parse_space(parser)))
             return false;
-        if (!imap_parse_spooled(parser, &message->place))
+        if (!parse_data(parser, message))
             return false;
     } while (!imap_parse_at_end(parser));
     return true;

@@ -184,7 +184,7 @@ static void put_line(struct imap_session *session, const char *answer, const cha
 {
     imap_printf(session, "* %s (%s) \"%c\" ", answer, attributes + (*attributes == ' '),
                 MAILBOX_SEPARATOR);
-    imap_put_mailbox(imap_out(session), name);
+    imap_put_mailbox(session, name);
     imap_printf(session, child_info ? " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n" : "\r\n");
 }
 

@@ -44,7 +44,7 @@ void imap_put_status(struct imap_session *session, const struct mailbox_info *in
     if ((items & 1u << MODSEQ) != 0)
         imap_enable_condstore(session);
     imap_printf(session, "* STATUS ");
-    imap_put_mailbox(imap_out(session), info->name);
+    imap_put_mailbox(session, info->name);
     imap_printf(session, " (");
     for (uint32_t i = 0; i < NAMES; i++) {
         if ((items & 1u << i) == 0)

@@ -106,6 +106,7 @@ static void start(struct imap_session *session)
     struct slice text = arena_copy(&session->arena, buf_slice(&session->reader.text));
     imap_parser_init(&parser, text, &session->arena,
                      (uint32_t)session->host->settings->limit_nesting);
+    parser.utf8 = session->utf8;
     parser.spooled = session->reader.spooled;
     parser.spooled_count = session->reader.spooled_count;
     const struct imap_command *command = parse_beginning(&parser, &work->tag, &work->uid);
@@ -159,6 +160,7 @@ static void literal(struct imap_session *session)
     bool uid;
     imap_parser_init(&parser, buf_slice(&reader->text), &session->arena,
                      (uint32_t)settings->limit_nesting);
+    parser.utf8 = session->utf8;
     const struct imap_command *command = parse_beginning(&parser, &tag, &uid);
     uint64_t most = settings->limit_line + settings->limit_literal;
     const char *refusal = NULL;

@@ -89,6 +89,7 @@ struct imap_session {
     bool secure, ready;      /* ready: the account is open */
     size_t keywords_told;    /* of the view, in FLAGS */
     bool condstore, qresync; /* enabled (RFC 7162 3.1, 3.2.3); qresync has condstore */
+    bool utf8;               /* enabled (RFC 6855) */
     bool modseq_held;        /* the last HIGHESTMODSEQ told was a lower one */
     bool eof, running;
     bool full;          /* work has stopped until the client takes what is queued */
@@ -135,7 +136,7 @@ enum imap_step imap_reply_result(struct imap_session *session, enum mailbox_resu
 enum imap_step imap_reply_target(struct imap_session *session, enum mailbox_result result);
 
 void imap_put_string(struct evbuffer *out, struct slice string); /* NIL, quoted or literal */
-void imap_put_mailbox(struct evbuffer *out, struct slice name);
+void imap_put_mailbox(struct imap_session *session, struct slice name);
 void imap_put_flags(struct evbuffer *out, struct mailbox_account *account,
                     const struct mailbox_entry *entry);
 void imap_put_set(struct evbuffer *out, const struct uidset *set);

@@ -7,6 +7,7 @@
  */
 #include "imap/parser.h"
 
+#include "base/utf8.h"
 #include "imap/reader.h"
 
 void imap_parser_init(struct imap_parser *parser, struct slice text, struct arena *arena,
@@ -177,7 +178,8 @@ static bool parse_quoted(struct imap_parser *parser, struct slice *string)
             escapes++;
             if (i == parser->text.size || (text[i] != '"' && text[i] != '\\'))
                 return imap_parse_fail(parser, "Only \\\\ and \\\" may stand in a quoted string.");
-        } else if (text[i] == 0 || text[i] == '\r' || text[i] == '\n' || text[i] >= 0x80) {
+        } else if (text[i] == 0 || text[i] == '\r' || text[i] == '\n' ||
+                   (text[i] >= 0x80 && !parser->utf8)) {
             return imap_parse_fail(parser, "A quoted string holds a byte that it may not hold.");
         }
     }
@@ -185,6 +187,8 @@ static bool parse_quoted(struct imap_parser *parser, struct slice *string)
         return imap_parse_fail(parser, "A quoted string does not end.");
     parser->at = i + 1;
     *string = slice_sub(parser->text, begin, i - begin);
+    if (!utf8_valid(*string))
+        return imap_parse_fail(parser, "A quoted string is not UTF-8.");
     if (escapes == 0)
         return true;
     uint8_t *plain = arena_alloc(parser->arena, string->size - escapes);
@@ -260,6 +264,7 @@ bool imap_parse_pattern(struct imap_parser *parser, struct slice *pattern)
 bool imap_parse_spooled(struct imap_parser *parser, size_t *place)
 {
     uint64_t size;
+    imap_parse_optional(parser, '~'); /* literal8 (RFC 3516 4.3) */
     if (!parse_announcement(parser, &size))
         return false;
     *place = parser->spooled_next++;

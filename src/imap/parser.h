@@ -20,6 +20,7 @@ struct imap_parser {
     uint32_t depth, depth_max; /* of parentheses */
     const struct imap_spooled *spooled;
     size_t spooled_count, spooled_next;
+    bool utf8;           /* quoted strings and names of mailboxes are UTF-8 (RFC 6855 3) */
     const char *problem; /* NULL while all is well */
 };
 
@@ -48,7 +49,7 @@ bool imap_parse_word(struct imap_parser *parser, struct slice *word);
 bool imap_parse_keyword(struct imap_parser *parser, const char *word);
 bool imap_parse_number(struct imap_parser *parser, uint32_t *number);
 bool imap_parse_number64(struct imap_parser *parser, uint64_t *number);
-/* Quoted or literal. A quoted string has no 8-bit, a literal no NUL. */
+/* Quoted or literal. A quoted string has no 8-bit but UTF-8 where enabled, a literal no NUL. */
 bool imap_parse_string(struct imap_parser *parser, struct slice *string);
 bool imap_parse_astring(struct imap_parser *parser, struct slice *string);
 bool imap_parse_nstring(struct imap_parser *parser, struct slice *string); /* NIL: data NULL */

@@ -83,17 +83,8 @@ static bool may_be_quoted(struct slice string)
     return true;
 }
 
-void imap_put_string(struct evbuffer *out, struct slice string)
+static void put_quoted(struct evbuffer *out, struct slice string)
 {
-    if (string.data == NULL) {
-        evbuffer_add(out, "NIL", 3);
-        return;
-    }
-    if (!may_be_quoted(string)) {
-        evbuffer_add_printf(out, "{%zu}\r\n", string.size);
-        evbuffer_add(out, string.data, string.size);
-        return;
-    }
     evbuffer_add(out, "\"", 1);
     while (string.size > 0) {
         size_t plain = 0;
@@ -109,9 +100,27 @@ void imap_put_string(struct evbuffer *out, struct slice string)
     evbuffer_add(out, "\"", 1);
 }
 
-void imap_put_mailbox(struct evbuffer *out, struct slice name)
+void imap_put_string(struct evbuffer *out, struct slice string)
 {
+    if (string.data == NULL) {
+        evbuffer_add(out, "NIL", 3);
+    } else if (may_be_quoted(string)) {
+        put_quoted(out, string);
+    } else {
+        evbuffer_add_printf(out, "{%zu}\r\n", string.size);
+        evbuffer_add(out, string.data, string.size);
+    }
+}
+
+/* A name has no control characters: mailbox/name.c. */
+void imap_put_mailbox(struct imap_session *session, struct slice name)
+{
+    struct evbuffer *out = imap_out(session);
     struct buf utf7 = {0};
+    if (session->utf8) {
+        put_quoted(out, name);
+        return;
+    }
     utf7_encode(name, &utf7);
     imap_put_string(out,
                     slice_make(utf7.data == NULL ? (const uint8_t *)"" : utf7.data, utf7.size));
