@@ -13,13 +13,17 @@
 
 int ctl_serve(const struct ctl_command *self, int argc, char **argv)
 {
-    char path[PATH_MAX + 32];
-    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX);
+    /* A build tree; an installed tree, wherever it was put; the installed one. */
+    static const char *const places[] = {".", RESTANTE_LIBEXEC_FROM_BIN, NULL};
+    char here[PATH_MAX], path[PATH_MAX + 100];
+    ssize_t size = readlink("/proc/self/exe", here, sizeof(here) - 1);
     argv[0] = program_invocation_name;
-    if (size > 0) {
-        path[size] = '\0';
-        char *slash = strrchr(path, '/');
-        strcpy(slash == NULL ? path : slash + 1, "restante-master");
+    here[size < 0 ? 0 : size] = '\0';
+    char *slash = strrchr(here, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    for (size_t i = 0; slash != NULL && places[i] != NULL; i++) {
+        snprintf(path, sizeof(path), "%s/%s/restante-master", here, places[i]);
         execv(path, argv);
     }
     execv(RESTANTE_LIBEXECDIR "/restante-master", argv);
