@@ -231,8 +231,10 @@ static enum imap_step serve(struct imap_session *session, struct fetch *fetch)
     }
     while (fetch->item < fetch->items.count) {
         const struct fetch_item *item = &fetch->items.list[fetch->item];
-        if (item->kind == FETCH_SECTION) {
-            enum imap_step step = fetch_section(session, fetch, message, item);
+        if (item->kind >= FETCH_SECTION) {
+            enum imap_step step = item->kind == FETCH_SECTION
+                                      ? fetch_section(session, fetch, message, item)
+                                      : fetch_binary(session, fetch, message, item);
             if (step != IMAP_DONE)
                 return step;
         } else {
@@ -279,6 +281,10 @@ static enum imap_step answer(struct imap_session *session, const struct fetch *f
 {
     if (fetch->damaged)
         return imap_reply_result(session, MAILBOX_CORRUPT);
+    if (fetch->unknown_encoding) {
+        imap_reply(session, "NO [UNKNOWN-CTE] The encoding of a part is not known here.");
+        return IMAP_DONE;
+    }
     if (fetch->expunged)
         return imap_reply_result(session, MAILBOX_EXPUNGED);
     return IMAP_DONE;
@@ -331,6 +337,7 @@ static void fetch_finish(void *own)
     struct fetch *fetch = own;
     uidset_finish(&fetch->sequences);
     fetch_ahead_finish(fetch);
+    buf_finish(&fetch->binary.plain);
     arena_finish(&fetch->page);
     arena_finish(&fetch->scratch);
     if (fetch->line != NULL)

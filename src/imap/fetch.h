@@ -16,6 +16,8 @@ enum fetch_kind {
     FETCH_BODY,
     FETCH_BODYSTRUCTURE,
     FETCH_SECTION,
+    FETCH_BINARY, /* RFC 3516 */
+    FETCH_BINARY_SIZE,
 };
 
 enum fetch_text {            /* the last word of a section */
@@ -29,7 +31,7 @@ enum fetch_text {            /* the last word of a section */
 
 struct fetch_item {
     enum fetch_kind kind;
-    /* of FETCH_SECTION: */
+    /* of FETCH_SECTION and those behind: */
     const char *label; /* as it is answered: "BODY[1.HEADER]<0>", "RFC822" */
     uint32_t *path;    /* part numbers */
     size_t depth;
@@ -65,6 +67,8 @@ struct fetch_range {
  * after the choice of fields. */
 bool fetch_locate(const struct summary *summary, uint64_t prefix_size,
                   const struct fetch_item *item, struct fetch_range *range);
+/* The part that path leads to; NULL: there is none. */
+const struct summary_part *fetch_part(const struct summary *summary, const struct fetch_item *item);
 void fetch_clip(const struct fetch_item *item, struct fetch_range *range);
 /* The chosen fields of a header, and its empty line if it has one (RFC 3501 6.4.5). */
 void fetch_choose_fields(struct slice header, const struct fetch_item *item, struct buf *chosen);

@@ -134,9 +134,8 @@ static bool was_asked_ahead(const struct fetch_message *message, uint64_t offset
            ahead->range.size == size;
 }
 
-static enum imap_step read_bytes(struct imap_session *session, struct fetch *fetch,
-                                 const struct fetch_message *message, uint64_t offset,
-                                 uint64_t size)
+enum imap_step fetch_read_bytes(struct imap_session *session, struct fetch *fetch,
+                                const struct fetch_message *message, uint64_t offset, uint64_t size)
 {
     fetch->reading = true;
     if (!was_asked_ahead(message, offset, size)) {
@@ -148,7 +147,7 @@ static enum imap_step read_bytes(struct imap_session *session, struct fetch *fet
 }
 
 /* The read that was waited for is done: its bytes, whoever asked for them. */
-static void collect_bytes(struct fetch *fetch)
+void fetch_collect_bytes(struct fetch *fetch)
 {
     struct fetch_ahead *ahead = fetch->awaited;
     fetch->awaited = NULL;
@@ -173,7 +172,7 @@ static bool needs_parts(const struct fetch *fetch)
     for (size_t i = 0; i < fetch->items.count; i++) {
         const struct fetch_item *item = &fetch->items.list[i];
         if (item->kind == FETCH_ENVELOPE || item->kind == FETCH_BODY ||
-            item->kind == FETCH_BODYSTRUCTURE ||
+            item->kind == FETCH_BODYSTRUCTURE || item->kind > FETCH_SECTION ||
             (item->kind == FETCH_SECTION && (item->depth > 0 || item->text != FETCH_ALL)))
             return true;
     }
@@ -194,10 +193,10 @@ enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch 
         summary_opaque(blob, 0, &fetch->scratch, &fetch->summary);
         if (!needs_parts(fetch) || blob == 0)
             return IMAP_DONE;
-        return read_bytes(session, fetch, message, message->prefix_size,
-                          blob < HEADER_MAX ? blob : HEADER_MAX);
+        return fetch_read_bytes(session, fetch, message, message->prefix_size,
+                                blob < HEADER_MAX ? blob : HEADER_MAX);
     }
-    collect_bytes(fetch);
+    fetch_collect_bytes(fetch);
     if (fetch->result == MAILBOX_BROKEN)
         return IMAP_CLOSE;
     if (fetch->result == MAILBOX_OK) {
@@ -211,17 +210,16 @@ enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch 
 
 /* ---- a section ----------------------------------------------------------------------------- */
 
-/* The answer so far goes out, with the announcement. */
-static void announce(struct imap_session *session, struct fetch *fetch,
-                     const struct fetch_item *item, uint64_t size)
+void fetch_announce(struct imap_session *session, struct fetch *fetch,
+                    const struct fetch_item *item, uint64_t size, bool eight)
 {
-    evbuffer_add_printf(fetch_item_begins(fetch), "%s {%llu}\r\n", item->label,
+    evbuffer_add_printf(fetch_item_begins(fetch), "%s %s{%llu}\r\n", item->label, eight ? "~" : "",
                         (unsigned long long)size);
     evbuffer_add_buffer(imap_out(session), fetch->line);
     fetch->announced = true;
 }
 
-static enum imap_step section_done(struct fetch *fetch)
+enum imap_step fetch_section_done(struct fetch *fetch)
 {
     drop_bytes(fetch);
     fetch->section_begun = fetch->announced = false;
@@ -236,7 +234,7 @@ static void put_fields(struct imap_session *session, struct fetch *fetch,
     fetch_choose_fields(slice_make(evbuffer_pullup(fetch->bytes, -1), size), item, &chosen);
     struct fetch_range range = {0, chosen.size};
     fetch_clip(item, &range);
-    announce(session, fetch, item, range.size);
+    fetch_announce(session, fetch, item, range.size, false);
     imap_put(session, slice_sub(buf_slice(&chosen), (size_t)range.offset, (size_t)range.size));
     buf_finish(&chosen);
 }
@@ -261,24 +259,24 @@ static enum imap_step take_bytes(struct imap_session *session, struct fetch *fet
                                  const struct fetch_item *item)
 {
     uint64_t wanted = fetch->range.size < CHUNK || chooses_fields(item) ? fetch->range.size : CHUNK;
-    collect_bytes(fetch);
+    fetch_collect_bytes(fetch);
     bool good = fetch->result == MAILBOX_OK && evbuffer_get_length(fetch->bytes) == wanted;
     if (!good) {
         fetch->damaged = true;
         if (fetch->result == MAILBOX_BROKEN || fetch->announced)
             return IMAP_CLOSE;
-        return section_done(fetch);
+        return fetch_section_done(fetch);
     }
     if (chooses_fields(item)) {
         put_fields(session, fetch, item);
-        return section_done(fetch);
+        return fetch_section_done(fetch);
     }
     if (!fetch->announced)
-        announce(session, fetch, item, fetch->range.size);
+        fetch_announce(session, fetch, item, fetch->range.size, false);
     evbuffer_add_buffer(imap_out(session), fetch->bytes);
     fetch->range.offset += wanted;
     fetch->range.size -= wanted;
-    return fetch->range.size == 0 ? section_done(fetch) : IMAP_MORE;
+    return fetch->range.size == 0 ? fetch_section_done(fetch) : IMAP_MORE;
 }
 
 enum imap_step fetch_section(struct imap_session *session, struct fetch *fetch,
@@ -294,5 +292,5 @@ enum imap_step fetch_section(struct imap_session *session, struct fetch *fetch,
     if (imap_output_full(session))
         return IMAP_WAIT_OUTPUT;
     uint64_t size = fetch->range.size < CHUNK || chooses_fields(item) ? fetch->range.size : CHUNK;
-    return read_bytes(session, fetch, message, fetch->range.offset, size);
+    return fetch_read_bytes(session, fetch, message, fetch->range.offset, size);
 }

@@ -105,7 +105,9 @@ static const char *make_label(struct imap_parser *parser, const struct fetch_ite
     static const char *const texts[] = {"",     "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT",
                                         "TEXT", "MIME"};
     struct buf label = {0};
-    buf_add_str(&label, "BODY[");
+    buf_add_str(&label, item->kind == FETCH_SECTION  ? "BODY["
+                        : item->kind == FETCH_BINARY ? "BINARY["
+                                                     : "BINARY.SIZE[");
     for (size_t i = 0; i < item->depth; i++)
         buf_printf(&label, i == 0 ? "%u" : ".%u", item->path[i]);
     buf_printf(&label, "%s%s", item->depth > 0 && item->text != FETCH_ALL ? "." : "",
@@ -128,13 +130,15 @@ static const char *make_label(struct imap_parser *parser, const struct fetch_ite
     return text;
 }
 
-/* Behind "BODY[" or "BODY.PEEK[". */
-static bool parse_section(struct imap_parser *parser, struct fetch_items *items)
+/* Behind "BODY[", "BODY.PEEK[", "BINARY[" and so on. */
+static bool parse_section(struct imap_parser *parser, struct fetch_items *items,
+                          enum fetch_kind kind)
 {
-    struct fetch_item *item = add_item(parser, items, FETCH_SECTION);
-    if (!parse_path(parser, item) || !parse_text(parser, item) || !imap_parse_char(parser, ']'))
+    struct fetch_item *item = add_item(parser, items, kind);
+    if (!parse_path(parser, item) || (kind == FETCH_SECTION && !parse_text(parser, item)) ||
+        !imap_parse_char(parser, ']'))
         return false;
-    if (imap_parse_optional(parser, '<')) {
+    if (kind != FETCH_BINARY_SIZE && imap_parse_optional(parser, '<')) {
         item->partial = true;
         if (!imap_parse_number(parser, &item->offset) || !imap_parse_char(parser, '.') ||
             !imap_parse_number(parser, &item->size) || !imap_parse_char(parser, '>'))
@@ -178,11 +182,18 @@ static bool parse_item(struct imap_parser *parser, struct fetch_items *items)
     } else if (imap_parse_keyword(parser, "RFC822.TEXT")) {
         add_rfc822(parser, items, FETCH_TEXT, "RFC822.TEXT");
     } else if (imap_parse_keyword(parser, "BODY.PEEK")) {
-        return imap_parse_char(parser, '[') && parse_section(parser, items);
+        return imap_parse_char(parser, '[') && parse_section(parser, items, FETCH_SECTION);
+    } else if (imap_parse_keyword(parser, "BINARY")) {
+        items->sets_seen = true;
+        return imap_parse_char(parser, '[') && parse_section(parser, items, FETCH_BINARY);
+    } else if (imap_parse_keyword(parser, "BINARY.PEEK")) {
+        return imap_parse_char(parser, '[') && parse_section(parser, items, FETCH_BINARY);
+    } else if (imap_parse_keyword(parser, "BINARY.SIZE")) {
+        return imap_parse_char(parser, '[') && parse_section(parser, items, FETCH_BINARY_SIZE);
     } else if (imap_parse_keyword(parser, "BODY")) {
         if (imap_parse_optional(parser, '[')) {
             items->sets_seen = true;
-            return parse_section(parser, items);
+            return parse_section(parser, items, FETCH_SECTION);
         }
         add_item(parser, items, FETCH_BODY);
     } else {

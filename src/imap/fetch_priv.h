@@ -1,6 +1,7 @@
 /* The state of a FETCH in work, for cmd_fetch.c (pages, messages) and fetch_body.c (bytes). */
 #pragma once
 #include "imap/fetch.h"
+#include "imap/transfer.h"
 
 struct fetch_message { /* of the page; as in struct mailbox_message */
     uint32_t sequence, uid;
@@ -37,12 +38,25 @@ enum fetch_phase {
     FETCH_SERVE
 };
 
+/* Of the BINARY item being served. */
+struct fetch_binary {
+    bool begun, sends; /* it is counted at first, then sent */
+    struct slice encoding;
+    struct transfer transfer;
+    struct fetch_range range; /* of the part, encoded */
+    uint64_t at;              /* how much of it has been decoded */
+    struct buf plain;         /* the last piece */
+    uint64_t size;            /* decoded, as far as counted */
+    bool nul;
+    uint64_t skip, left; /* decoded bytes to be passed over, then to be sent */
+};
+
 struct fetch {
     struct imap_set set;
     struct fetch_items items;
     /* Progress: */
     enum fetch_phase phase;
-    bool sets_seen, damaged, expunged;
+    bool sets_seen, damaged, expunged, unknown_encoding;
     uint64_t since; /* of CHANGEDSINCE, as far as it can be trusted */
     struct uidset sequences;
     uint32_t next;              /* sequence number that the next page begins at */
@@ -60,6 +74,7 @@ struct fetch {
     struct fetch_range range;   /* what is still to be read */
     struct evbuffer *bytes;     /* what has been read */
     enum mailbox_result result; /* of the read */
+    struct fetch_binary binary;
     /* Reading ahead: */
     struct fetch_ahead ahead[FETCH_AHEAD]; /* of message i: i % FETCH_AHEAD */
     size_t ahead_next;                     /* message to ask for next */
@@ -82,3 +97,17 @@ enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch 
 /* IMAP_DONE: the item has been written, or left out with fetch->damaged. */
 enum imap_step fetch_section(struct imap_session *session, struct fetch *fetch,
                              const struct fetch_message *message, const struct fetch_item *item);
+/* The same for BINARY and BINARY.SIZE. */
+enum imap_step fetch_binary(struct imap_session *session, struct fetch *fetch,
+                            const struct fetch_message *message, const struct fetch_item *item);
+
+/* For both: asks for bytes into fetch->bytes, of which fetch->reading says that they are on their
+ * way; and takes what has come. */
+enum imap_step fetch_read_bytes(struct imap_session *session, struct fetch *fetch,
+                                const struct fetch_message *message, uint64_t offset,
+                                uint64_t size);
+void fetch_collect_bytes(struct fetch *fetch);
+/* The answer so far goes out, with the announcement of a literal; eight: of a literal8. */
+void fetch_announce(struct imap_session *session, struct fetch *fetch,
+                    const struct fetch_item *item, uint64_t size, bool eight);
+enum imap_step fetch_section_done(struct fetch *fetch);

@@ -41,6 +41,12 @@ static bool find_part(const struct summary *summary, const struct fetch_item *it
     return true;
 }
 
+const struct summary_part *fetch_part(const struct summary *summary, const struct fetch_item *item)
+{
+    uint32_t index;
+    return find_part(summary, item, &index) ? &summary->parts[index] : NULL;
+}
+
 bool fetch_locate(const struct summary *summary, uint64_t prefix_size,
                   const struct fetch_item *item, struct fetch_range *range)
 {
