@@ -7,6 +7,7 @@
 #include "ipc/child.h"
 
 #include <event2/event.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -255,6 +256,8 @@ int child_main(const struct child_program *program)
         fprintf(stderr, "restante-%s is started by restante serve, not by hand.\n", program->name);
         return 2;
     }
+    /* What master itself was started with, and what a library left open in it, is nobody's here. */
+    close_range(MASTER_FD + 1, UINT_MAX, 0);
     child->handlers = merge_handlers(program);
     child->base = event_base_new();
     ASSERT(child->base != NULL);

@@ -33,6 +33,7 @@ static char directory[] = P_tmpdir "/restante-test-XXXXXX";
 static struct event_base *base;
 static struct ipc_channel *master, *auth, *door, *reader;
 static pid_t pid;
+static int left_open[2];
 static bool ready;
 static int summarize_asked, delivered, purged;
 static uint32_t delivered_result, checked_result, purged_result;
@@ -181,6 +182,7 @@ static int setup(void **state)
     int pair[2];
     base = event_base_new();
     assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+    assert_int_equal(pipe(left_open), 0);
     pid = fork();
     if (pid == 0) {
         if (pair[1] != 3)
@@ -191,6 +193,7 @@ static int setup(void **state)
         _exit(127);
     }
     close(pair[1]);
+    close(left_open[1]);
     ready = checked = answer_summaries = false;
     summarize_asked = delivered = purged = 0;
     master = ipc_open(base, pair[0], IPC_MASTER, IPC_WORKER, 0, &handlers, NULL);
@@ -224,6 +227,7 @@ static int teardown(void **state)
     ipc_close(&door);
     ipc_close(&reader);
     event_base_free(base);
+    close(left_open[0]);
     return 0;
 }
 
@@ -388,6 +392,14 @@ static void revoked_tickets(void **state)
     close(fd);
 }
 
+/* A descriptor that master was started with, or leaked, is not the child's. */
+static void inherits_nothing(void **state)
+{
+    struct pollfd end = {.fd = left_open[0], .events = POLLIN};
+    assert_int_equal(poll(&end, 1, 0), 1);
+    assert_true((end.revents & POLLHUP) != 0);
+}
+
 /* Tickets are for one door and one protocol; a door that errs in it has used it up. */
 static void wrong_handover(void **state)
 {
@@ -550,6 +562,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tickets, setup, teardown),
         cmocka_unit_test_setup_teardown(revoked_tickets, setup, teardown),
+        cmocka_unit_test_setup_teardown(inherits_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_handover, setup, teardown),
         cmocka_unit_test_setup_teardown(handover_of_no_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_peers, setup, teardown),
