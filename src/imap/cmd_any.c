@@ -46,7 +46,7 @@ static enum imap_step id_proceed(struct imap_session *session, void *own)
 }
 
 struct enable {
-    bool condstore, qresync, utf8;
+    bool condstore, qresync, utf8, rev2;
 };
 
 /* RFC 5161: names that are not known, or cannot be enabled, are passed over. */
@@ -61,6 +61,7 @@ static bool enable_check(struct imap_parser *parser, bool uid, void *own)
             return false;
         enable->condstore = enable->condstore || slice_equal_nocase_str(name, "CONDSTORE");
         enable->utf8 = enable->utf8 || slice_equal_nocase_str(name, "UTF8=ACCEPT");
+        enable->rev2 = enable->rev2 || slice_equal_nocase_str(name, "IMAP4rev2");
         enable->qresync = enable->qresync || slice_equal_nocase_str(name, "QRESYNC");
     } while (imap_parse_optional(parser, ' '));
     return true;
@@ -69,9 +70,11 @@ static bool enable_check(struct imap_parser *parser, bool uid, void *own)
 static enum imap_step enable_proceed(struct imap_session *session, void *own)
 {
     const struct enable *enable = own;
-    imap_printf(session, "* ENABLED%s%s%s\r\n", enable->condstore ? " CONDSTORE" : "",
-                enable->qresync ? " QRESYNC" : "", enable->utf8 ? " UTF8=ACCEPT" : "");
-    session->utf8 = session->utf8 || enable->utf8;
+    imap_printf(session, "* ENABLED%s%s%s%s\r\n", enable->rev2 ? " IMAP4rev2" : "",
+                enable->condstore ? " CONDSTORE" : "", enable->qresync ? " QRESYNC" : "",
+                enable->utf8 ? " UTF8=ACCEPT" : "");
+    session->utf8 = session->utf8 || enable->utf8 || enable->rev2;
+    session->rev2 = session->rev2 || enable->rev2;
     if (enable->condstore || enable->qresync)
         imap_enable_condstore(session);
     session->qresync = session->qresync || enable->qresync;

@@ -207,6 +207,22 @@ static const char *attributes_of(const struct listing *listing, const struct mai
     return attributes;
 }
 
+void imap_put_list(struct imap_session *session, const struct mailbox_info *info,
+                   struct slice given)
+{
+    struct list list = {.return_subscribed = true};
+    struct listing listing = {.session = session, .list = &list};
+    imap_printf(session, "* LIST (%s) \"%c\" ", attributes_of(&listing, info) + 1,
+                MAILBOX_SEPARATOR);
+    imap_put_mailbox(session, info->name);
+    if (!slice_equal(info->name, given)) {
+        imap_printf(session, " (\"OLDNAME\" (");
+        imap_put_mailbox(session, given);
+        imap_printf(session, "))");
+    }
+    imap_printf(session, "\r\n");
+}
+
 static void list_one(void *arg, const struct mailbox_info *info)
 {
     struct listing *listing = arg;

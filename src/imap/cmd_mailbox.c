@@ -73,6 +73,8 @@ static enum imap_step create_proceed(struct imap_session *session, void *own)
     struct mailbox_info info;
     if (change->asked && session->work.result == MAILBOX_OK &&
         mailbox_find(session->account, change->name, &info)) {
+        if (session->rev2 && !slice_equal(info.name, change->name))
+            imap_put_list(session, &info, change->name);
         imap_reply(session, "OK [MAILBOXID (%s)] CREATE completed.", id_text(info.object).text);
         return IMAP_DONE;
     }

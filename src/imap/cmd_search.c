@@ -259,6 +259,10 @@ static enum imap_step begin(struct imap_session *session, struct search *search)
 
 static enum imap_step put_answer(struct imap_session *session, struct search *search)
 {
+    if (session->rev2 && !search->program.extended) { /* RFC 9051 6.4.4: SEARCH is gone */
+        search->program.extended = true;
+        search->program.returns = SEARCH_RETURN_ALL;
+    }
     if (search->program.extended)
         put_extended(session, search);
     else

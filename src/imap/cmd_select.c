@@ -123,9 +123,9 @@ static void put_selected(struct imap_session *session, const struct mailbox_info
         imap_printf(session, "()");
     else
         imap_put_flags_known(session, true);
-    imap_printf(session, "] Flags that are kept.\r\n* %u EXISTS\r\n* 0 RECENT\r\n",
-                mailbox_view_count(session->view));
-    uint32_t unseen = first_unseen(session->view);
+    imap_printf(session, "] Flags that are kept.\r\n");
+    imap_put_exists(session, mailbox_view_count(session->view));
+    uint32_t unseen = session->rev2 ? 0 : first_unseen(session->view);
     if (unseen != 0)
         imap_printf(session, "* OK [UNSEEN %u] The first unseen message.\r\n", unseen);
     imap_printf(session,
@@ -250,6 +250,8 @@ static enum imap_step select_opened(struct imap_session *session, struct select 
     mailbox_view_notify(session->view, on_change, session);
     mailbox_view_info(session->view, &info);
     put_selected(session, &info);
+    if (session->rev2)
+        imap_put_list(session, &info, select->name);
     if (select->qresync && select->uidvalidity == info.uidvalidity)
         return ask_vanished(session, select, &info);
     return select_answer(session);

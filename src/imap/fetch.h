@@ -39,7 +39,7 @@ struct fetch_item {
     struct slice *fields;
     size_t field_count;
     bool partial;
-    uint32_t offset, size; /* of <offset.size> */
+    uint64_t offset, size; /* of <offset.size> */
 };
 
 struct fetch_items {

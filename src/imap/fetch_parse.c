@@ -124,7 +124,7 @@ static const char *make_label(struct imap_parser *parser, const struct fetch_ite
     }
     buf_add_str(&label, "]");
     if (item->partial)
-        buf_printf(&label, "<%u>", item->offset);
+        buf_printf(&label, "<%llu>", (unsigned long long)item->offset);
     const char *text = arena_strdup(parser->arena, buf_slice(&label));
     buf_finish(&label);
     return text;
@@ -140,8 +140,8 @@ static bool parse_section(struct imap_parser *parser, struct fetch_items *items,
         return false;
     if (kind != FETCH_BINARY_SIZE && imap_parse_optional(parser, '<')) {
         item->partial = true;
-        if (!imap_parse_number(parser, &item->offset) || !imap_parse_char(parser, '.') ||
-            !imap_parse_number(parser, &item->size) || !imap_parse_char(parser, '>'))
+        if (!imap_parse_number64(parser, &item->offset) || !imap_parse_char(parser, '.') ||
+            !imap_parse_number64(parser, &item->size) || !imap_parse_char(parser, '>'))
             return false;
         if (item->size == 0)
             return imap_parse_fail(parser, "A part of no bytes was asked for.");

@@ -89,7 +89,8 @@ struct imap_session {
     bool secure, ready;      /* ready: the account is open */
     size_t keywords_told;    /* of the view, in FLAGS */
     bool condstore, qresync; /* enabled (RFC 7162 3.1, 3.2.3); qresync has condstore */
-    bool utf8;               /* enabled (RFC 6855) */
+    bool utf8;               /* enabled (RFC 6855), */
+    bool rev2;               /* or as a part of IMAP4rev2 (RFC 9051) */
     bool modseq_held;        /* the last HIGHESTMODSEQ told was a lower one */
     bool eof, running;
     bool full;          /* work has stopped until the client takes what is queued */
@@ -149,6 +150,8 @@ void imap_put_flags_known(struct imap_session *session, bool star);
  * session has ended. */
 bool imap_tell(struct imap_session *session, bool expunges, bool with_uid);
 
+/* "* n EXISTS". */
+void imap_put_exists(struct imap_session *session, uint32_t count);
 /* "* n FETCH (...)" of a change: with UID and MODSEQ where CONDSTORE is on. */
 void imap_put_change(struct imap_session *session, uint32_t sequence,
                      const struct mailbox_entry *entry, bool uid, bool flags);
@@ -159,6 +162,13 @@ void imap_put_highest(struct imap_session *session, const char *text);
 void imap_enable_condstore(struct imap_session *session);
 /* A mailbox_vanished_done whose arg is the session: tells them as EARLIER, wakes. */
 void imap_vanished_done(void *arg, enum mailbox_result result, const struct uidset *uids);
+
+/* ---- cmd_list.c ----------------------------------------------------------------------------- */
+
+/* "* LIST" of one mailbox, as SELECT and CREATE have it in IMAP4rev2; given: the name as the client
+ * wrote it, which is told as OLDNAME when it is another one (RFC 9051 6.3.9.7). */
+void imap_put_list(struct imap_session *session, const struct mailbox_info *info,
+                   struct slice given);
 
 /* ---- cmd_select.c ------------------------------------------------------------------------------
  */

@@ -66,7 +66,7 @@ void imap_put_change(struct imap_session *session, uint32_t sequence,
     if (flags)
         tell_keywords(session);
     imap_printf(session, "* %u FETCH (", sequence);
-    if (uid || session->condstore) /* RFC 7162 3.2.4 */
+    if (uid || session->condstore || session->rev2) /* RFC 7162 3.2.4, RFC 9051 7.5.2 */
         imap_printf(session, "UID %u ", entry->uid);
     if (session->condstore)
         imap_printf(session, flags ? "MODSEQ (%llu) " : "MODSEQ (%llu)",
@@ -85,11 +85,18 @@ static void tell_flags(void *arg, uint32_t sequence, const struct mailbox_entry 
     imap_put_change(telling->session, sequence, entry, telling->with_uid, true);
 }
 
+/* RFC 9051 has no RECENT. */
+void imap_put_exists(struct imap_session *session, uint32_t count)
+{
+    imap_printf(session, session->rev2 ? "* %u EXISTS\r\n" : "* %u EXISTS\r\n* 0 RECENT\r\n",
+                count);
+}
+
 static void tell_exists(void *arg, uint32_t count)
 {
     struct telling *telling = arg;
     tell_vanished(telling);
-    imap_printf(telling->session, "* %u EXISTS\r\n* 0 RECENT\r\n", count);
+    imap_put_exists(telling->session, count);
 }
 
 static void tell_modseq(struct imap_session *session, bool held)
