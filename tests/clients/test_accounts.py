@@ -156,6 +156,40 @@ class Accounts(unittest.TestCase):
         self.assertIsNotNone(self.login("clear", "pencil"))
         wait_until("keys from the login", lambda: auth_status(server)["without_scram_keys"] == 249)
 
+    def test_import_schemes_and_scram(self):
+        """What Dovecot's users have; SCRAM is announced once all who are enabled have keys."""
+        server = self.server
+        salt = b"saltsalt"
+        ssha256 = base64.b64encode(hashlib.sha256(b"secret" + salt).digest() + salt).decode()
+        # The second is the example of crypt_blowfish's own test, of the password "U*U".
+        lines = ["sha512:{SHA512-CRYPT}" + openssl_passwd("-6") + "::::::",
+                 "bcrypt:{BLF-CRYPT}$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+                 "ssha:{SSHA256}" + ssha256, "plain:{PLAIN}secret", "crypt:" + openssl_passwd("-5")]
+        passwords = {"bcrypt": "U*U"}
+        server.run("account", "import", "-", input="\n".join(lines) + "\n")
+
+        def announced():
+            imap = imaplib.IMAP4("127.0.0.1", server.ports["imap"])
+            imap.shutdown()
+            return "AUTH=SCRAM-SHA-256" in imap.capabilities
+
+        self.assertFalse(announced())
+        for line in lines[:-1]:
+            name = line.split(":")[0]
+            self.assertIsNone(self.login(name, "wrong"))
+            self.assertIsNotNone(self.login(name, passwords.get(name, "secret")), name)
+        wait_until("keys", lambda: auth_status(server)["without_scram_keys"] == 1)
+        self.assertFalse(announced())
+        server.run("account", "disable", "crypt")
+        wait_until("SCRAM", announced)
+        server.run("account", "enable", "crypt")
+        wait_until("no SCRAM", lambda: not announced())
+        self.assertIsNotNone(self.login("crypt", "secret"))
+        wait_until("SCRAM again", announced)
+        imap = imaplib.IMAP4("127.0.0.1", server.ports["imap"])
+        self.assertEqual(imap.authenticate("SCRAM-SHA-256", Scram("bcrypt", "U*U"))[0], "OK")
+        imap.shutdown()
+
     def test_without_server(self):
         server = self.server
         server.account("alice", "one", "--quota", "1G", "--alias", "info@example.org")
@@ -217,6 +251,12 @@ class Accounts(unittest.TestCase):
             done = run(*words, input="x\n", check=False)
             self.assertEqual(done.returncode, status, (words, done.stderr))
             self.assertIn(text, done.stderr)
+
+
+def openssl_passwd(kind):
+    """crypt(3) of "secret", made by another program."""
+    return subprocess.run(["openssl", "passwd", kind, "-salt", "abcdefgh", "secret"], check=True,
+                          capture_output=True, text=True).stdout.strip()
 
 
 def auth_status(server):

@@ -175,7 +175,11 @@ class Server:
             imap = imaplib.IMAP4_SSL("127.0.0.1", self.ports["imaps"], ssl_context=self.tls())
         else:
             imap = imaplib.IMAP4("127.0.0.1", self.ports["imap"])
-        imap.login(name, password)
+        try:
+            imap.login(name, password)
+        except BaseException:
+            imap.shutdown()
+            raise
         return imap
 
     def pop3(self, name, password, tls=False):
@@ -184,8 +188,12 @@ class Server:
         else:
             pop3 = poplib.POP3("127.0.0.1", self.ports["pop3"])
         pop3.encoding = "utf-8"
-        pop3.user(name)
-        pop3.pass_(password)
+        try:
+            pop3.user(name)
+            pop3.pass_(password)
+        except BaseException:
+            pop3.close()
+            raise
         return pop3
 
     def lmtp(self):
