@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -28,12 +29,15 @@ VARIANTS = [
                         "-Db_lundef=false"], True),
     ("build-clang", {"CC": "clang"}, ["-Dwerror=true", "-Dfuzz=true", "-Dfaults=true"], False),
 ]
+LIMIT = 300  # seconds for one test from the outside; most take one
+SLOWEST = 15
 
 
 class Count:
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, 0, 0
         self.failures = []
+        self.seconds = []  # (how long, name)
 
     def add(self, name, outcome, text=""):
         setattr(self, outcome, getattr(self, outcome) + 1)
@@ -50,17 +54,17 @@ def step(words):
 
 def build(count, name, environment, options):
     env = dict(os.environ, **environment)
-    if not os.path.exists(f"{name}/build.ninja"):
-        subprocess.run(["meson", "setup", name, *options], env=env, check=True,
-                       stdout=subprocess.DEVNULL)
-    else:
-        subprocess.run(["meson", "configure", name, *options], env=env, check=True,
-                       stdout=subprocess.DEVNULL)
-    done = subprocess.run(["ninja", "-C", name], env=env, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
+    verb = "configure" if os.path.exists(f"{name}/build.ninja") else "setup"
+    text = ""
+    for command in (["meson", verb, name, *options], ["ninja", "-C", name]):
+        done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True)
+        text += done.stdout
+        if done.returncode != 0:
+            break
     good = done.returncode == 0
     count.add(f"{name}: compiles without warnings", "passed" if good else "failed",
-              done.stdout[-6000:])
+              text[-6000:])
     return good
 
 
@@ -85,9 +89,13 @@ def unit_tests(count, name, only):
             return
     subprocess.run(["meson", "test", "-C", name, "--no-rebuild", "-t", "4", *wanted], env=env,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if not os.path.exists(log):
+        count.add(f"{name}: unit tests", "failed", "meson test wrote no log")
+        return
     with open(log) as lines:
         for line in lines:
             test = json.loads(line)
+            count.seconds.append((test.get("duration", 0), f"{name}: {test['name']}"))
             output = test.get("stdout", "") + test.get("stderr", "")
             cases = {}
             for outcome, case in CASE.findall(output):
@@ -105,10 +113,27 @@ def unit_tests(count, name, only):
                 count.add(title, "passed")
 
 
+class Hangs(Exception):
+    pass
+
+
+def on_alarm(number, frame):
+    raise Hangs(f"not done after {LIMIT} s")
+
+
 class Result(unittest.TestResult):
     def __init__(self, count):
         super().__init__()
         self.count = count
+        signal.signal(signal.SIGALRM, on_alarm)
+
+    def startTest(self, test):
+        self.started = time.monotonic()
+        signal.alarm(LIMIT)
+
+    def stopTest(self, test):
+        signal.alarm(0)
+        self.count.seconds.append((time.monotonic() - self.started, test.id()))
 
     def addSuccess(self, test):
         self.count.add(test.id(), "passed")
@@ -157,18 +182,26 @@ def main():
     parser.add_argument("--only", default="", help="run only tests whose name contains this")
     only = parser.parse_args().only
     count = Count()
+    built = set()
     for name, environment, options, run_units in VARIANTS:
         step(f"{name}: build")
         good = build(count, name, environment, options)
+        if good:
+            built.add(name)
         if good and run_units:
             step(f"{name}: unit tests")
             unit_tests(count, name, only)
     step("from the outside")
-    outside_tests(count, only)
+    if os.environ.get("RESTANTE_BUILD", "build") in built:
+        outside_tests(count, only)
+    else:
+        count.add("tests from the outside", "failed", "not run: what they test does not compile")
     if not only:
         step("cppcheck")
         analysis(count)
     step("done")
+    for seconds, name in sorted(count.seconds, reverse=True)[:0 if only else SLOWEST]:
+        print(f"{seconds:6.1f} s  {name}")
     for name in count.failures:
         print(f"failed: {name}")
     tail = f", {count.skipped} skipped" if count.skipped else ""

@@ -79,6 +79,7 @@ class Push(unittest.TestCase):
         self.server.restart()
         self.server.deliver("bob", MESSAGE)
         imap = self.server.imap("bob", "secret")
+        self.addCleanup(imap.shutdown)
         self.assertEqual(imap.select()[1], [b"1"])
         self.server.deliver("bob", MESSAGE.replace(b"hello", b"other"))
         imap.noop()
