@@ -36,14 +36,15 @@ static void lmtp_data(struct conn *conn, enum outcome outcome, const char *text)
 {
     struct run *run = conn->user;
     static char head[65536][160];
+    static uint64_t serial; /* no two messages are the same, or a server may store one of them */
     if (outcome != OUTCOME_OK) {
         lmtp_answered(conn, OUTCOME_GONE, text);
         return;
     }
     char *line = head[conn->step];
-    struct message *body = &pool[run->begun % POOL];
+    struct message *body = &pool[serial++ % POOL];
     int size = snprintf(line, sizeof(head[0]), "X-Bench: %llu.%llu.%llu\r\n",
-                        (unsigned long long)run->target->seed, (unsigned long long)run->begun,
+                        (unsigned long long)run->target->seed, (unsigned long long)serial,
                         (unsigned long long)run->start_us);
     run->bytes += body->size * recipients;
     conn->count = recipients;

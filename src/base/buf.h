@@ -22,6 +22,7 @@ void buf_add_slice(struct buf *buf, struct slice s);
 void buf_add_str(struct buf *buf, const char *text);
 void buf_printf(struct buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3), nonnull));
+void buf_number(struct buf *buf, uint64_t number); /* in decimal */
 void buf_u8(struct buf *buf, uint8_t value);
 void buf_u16(struct buf *buf, uint16_t value);
 void buf_u32(struct buf *buf, uint32_t value);

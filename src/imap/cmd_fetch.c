@@ -17,6 +17,7 @@
 enum {
     PAGE_PLAIN = 500,  /* messages of a page that needs no summaries */
     PAGE_SUMMARY = 64, /* a summary has up to 48 KiB */
+    LINES = 16384,     /* of answers go to the output at once */
 };
 
 static bool fetch_check(struct imap_parser *parser, bool uid, void *own)
@@ -118,42 +119,48 @@ static bool set_seen(struct imap_session *session, struct fetch *fetch)
 static void put_item(struct imap_session *session, struct fetch *fetch,
                      const struct fetch_message *message, const struct fetch_item *item)
 {
-    struct evbuffer *line = fetch_item_begins(fetch);
+    struct buf *line = fetch_item_begins(fetch);
     const struct mailbox_entry *entry = mailbox_view_at(session->view, message->sequence);
     switch (item->kind) {
     case FETCH_UID:
-        evbuffer_add_printf(line, "UID %u", message->uid);
+        buf_add_str(line, "UID ");
+        buf_number(line, message->uid);
         break;
     case FETCH_FLAGS:
-        evbuffer_add_printf(line, "FLAGS ");
+        buf_add_str(line, "FLAGS ");
         imap_put_flags(line, session->account, entry);
         break;
     case FETCH_MODSEQ:
-        evbuffer_add_printf(line, "MODSEQ (%llu)", (unsigned long long)entry->modseq);
+        buf_add_str(line, "MODSEQ (");
+        buf_number(line, entry->modseq);
+        buf_add_str(line, ")");
         break;
     case FETCH_EMAIL_ID: /* RFC 8474 5.1 */
-        evbuffer_add_printf(line, "EMAILID (E%u)", entry->email);
+        buf_add_str(line, "EMAILID (E");
+        buf_number(line, entry->email);
+        buf_add_str(line, ")");
         break;
     case FETCH_THREAD_ID: /* RFC 8474 5.2: threads are not kept */
-        evbuffer_add_printf(line, "THREADID NIL");
+        buf_add_str(line, "THREADID NIL");
         break;
     case FETCH_SAVE_DATE: /* RFC 8514 4.2 */
-        evbuffer_add_printf(line, "SAVEDATE ");
+        buf_add_str(line, "SAVEDATE ");
         fetch_put_date(line, (uint64_t)entry->save_date * 1000000, 0);
         break;
     case FETCH_INTERNALDATE:
-        evbuffer_add_printf(line, "INTERNALDATE ");
+        buf_add_str(line, "INTERNALDATE ");
         fetch_put_date(line, message->date_us, message->zone_minutes);
         break;
     case FETCH_SIZE:
-        evbuffer_add_printf(line, "RFC822.SIZE %llu", (unsigned long long)message->size);
+        buf_add_str(line, "RFC822.SIZE ");
+        buf_number(line, message->size);
         break;
     case FETCH_ENVELOPE:
-        evbuffer_add_printf(line, "ENVELOPE ");
+        buf_add_str(line, "ENVELOPE ");
         fetch_put_envelope(line, fetch->summary.parts[0].envelope);
         break;
     default:
-        evbuffer_add_printf(line, item->kind == FETCH_BODY ? "BODY " : "BODYSTRUCTURE ");
+        buf_add_str(line, item->kind == FETCH_BODY ? "BODY " : "BODYSTRUCTURE ");
         fetch_put_structure(line, &fetch->summary, item->kind == FETCH_BODYSTRUCTURE);
     }
 }
@@ -169,7 +176,10 @@ static bool asks_for(const struct fetch *fetch, enum fetch_kind kind)
 static void begin_message(struct imap_session *session, struct fetch *fetch,
                           const struct fetch_message *message)
 {
-    evbuffer_add_printf(fetch->line, "* %u FETCH (", message->sequence);
+    fetch->line_begin = fetch->line.size;
+    buf_add_str(&fetch->line, "* ");
+    buf_number(&fetch->line, message->sequence);
+    buf_add_str(&fetch->line, " FETCH (");
     fetch->written = 0;
     fetch->item = 0;
     fetch->begun = true;
@@ -189,10 +199,11 @@ static void end_message(struct imap_session *session, struct fetch *fetch,
         if (session->condstore && !asks_for(fetch, FETCH_MODSEQ))
             put_item(session, fetch, message, &(struct fetch_item){.kind = FETCH_MODSEQ});
     }
-    evbuffer_add_printf(fetch->line, ")\r\n");
-    if (fetch->written > 0)
-        evbuffer_add_buffer(imap_out(session), fetch->line);
-    evbuffer_drain(fetch->line, evbuffer_get_length(fetch->line));
+    buf_add_str(&fetch->line, ")\r\n");
+    if (fetch->written == 0) /* its only section was damaged */
+        fetch->line.size = fetch->line_begin;
+    if (fetch->line.size >= LINES)
+        fetch_flush(session, fetch);
     fetch->begun = false;
     fetch->at++;
 }
@@ -260,7 +271,6 @@ static enum imap_step begin(struct imap_session *session, struct fetch *fetch)
         return IMAP_DONE;
     }
     fetch->sets_seen = fetch->items.sets_seen && !mailbox_view_read_only(session->view);
-    fetch->line = evbuffer_new();
     fetch->bytes = evbuffer_new();
     fetch->next = 1;
     fetch->phase = FETCH_GATHER;
@@ -305,6 +315,7 @@ static enum imap_step fetch_proceed(struct imap_session *session, void *own)
         if (fetch->outstanding > 0) /* of messages that turned out not to need it */
             return fetch_await_all(session, fetch);
         fetch->awaits_all = false;
+        fetch_flush(session, fetch);
         if (!gather(session, fetch))
             return answer(session, fetch);
         fetch->phase = fetch->items.need != 0 ? FETCH_LOADED : FETCH_SERVE;
@@ -340,8 +351,7 @@ static void fetch_finish(void *own)
     buf_finish(&fetch->binary.plain);
     arena_finish(&fetch->page);
     arena_finish(&fetch->scratch);
-    if (fetch->line != NULL)
-        evbuffer_free(fetch->line);
+    buf_finish(&fetch->line);
     if (fetch->bytes != NULL)
         evbuffer_free(fetch->bytes);
 }

@@ -75,7 +75,7 @@ void fetch_choose_fields(struct slice header, const struct fetch_item *item, str
 
 /* ---- fetch_structure.c --------------------------------------------------------------------- */
 
-void fetch_put_envelope(struct evbuffer *out, const struct summary_envelope *envelope);
+void fetch_put_envelope(struct buf *out, const struct summary_envelope *envelope);
 /* extended: BODYSTRUCTURE, else BODY. */
-void fetch_put_structure(struct evbuffer *out, const struct summary *summary, bool extended);
-void fetch_put_date(struct evbuffer *out, uint64_t date_us, int32_t zone_minutes);
+void fetch_put_structure(struct buf *out, const struct summary *summary, bool extended);
+void fetch_put_date(struct buf *out, uint64_t date_us, int32_t zone_minutes);

@@ -24,8 +24,8 @@ static enum imap_step binary_begin(struct fetch *fetch, const struct fetch_messa
     struct slice encoding = part == NULL ? SLICE_NONE : part->encoding;
     if (part == NULL ||
         !fetch_locate(&fetch->summary, message->prefix_size, item, &binary->range)) {
-        evbuffer_add_printf(fetch_item_begins(fetch), "%s %s", item->label,
-                            item->kind == FETCH_BINARY ? "NIL" : "0");
+        buf_printf(fetch_item_begins(fetch), "%s %s", item->label,
+                   item->kind == FETCH_BINARY ? "NIL" : "0");
         return IMAP_DONE;
     }
     /* What has parts itself is not encoded (RFC 2045 6.4). */
@@ -50,7 +50,7 @@ static void binary_announce(struct imap_session *session, struct fetch *fetch,
     binary->skip = window.offset;
     binary->left = window.size;
     if (binary->left == 0)
-        evbuffer_add_printf(fetch_item_begins(fetch), "%s \"\"", item->label);
+        buf_printf(fetch_item_begins(fetch), "%s \"\"", item->label);
     else
         fetch_announce(session, fetch, item, binary->left, binary->nul);
     binary->sends = true;
@@ -112,8 +112,8 @@ enum imap_step fetch_binary(struct imap_session *session, struct fetch *fetch,
     if (imap_output_full(session))
         return IMAP_WAIT_OUTPUT;
     if (size == 0 && item->kind == FETCH_BINARY_SIZE) {
-        evbuffer_add_printf(fetch_item_begins(fetch), "%s %llu", item->label,
-                            (unsigned long long)binary->size);
+        buf_printf(fetch_item_begins(fetch), "%s %llu", item->label,
+                   (unsigned long long)binary->size);
         return binary_done(fetch);
     }
     if (size == 0) {

@@ -13,11 +13,18 @@ enum {
     HEADER_MAX = 1024 * 1024, /* of a header that fields are chosen from, or whose end is sought */
 };
 
-struct evbuffer *fetch_item_begins(struct fetch *fetch)
+struct buf *fetch_item_begins(struct fetch *fetch)
 {
     if (fetch->written++ > 0)
-        evbuffer_add(fetch->line, " ", 1);
-    return fetch->line;
+        buf_add(&fetch->line, " ", 1);
+    return &fetch->line;
+}
+
+void fetch_flush(struct imap_session *session, struct fetch *fetch)
+{
+    imap_put(session, buf_slice(&fetch->line));
+    buf_clear(&fetch->line);
+    fetch->line_begin = 0;
 }
 
 static void on_read(void *arg, enum mailbox_result result, struct evbuffer *bytes)
@@ -213,9 +220,9 @@ enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch 
 void fetch_announce(struct imap_session *session, struct fetch *fetch,
                     const struct fetch_item *item, uint64_t size, bool eight)
 {
-    evbuffer_add_printf(fetch_item_begins(fetch), "%s %s{%llu}\r\n", item->label, eight ? "~" : "",
-                        (unsigned long long)size);
-    evbuffer_add_buffer(imap_out(session), fetch->line);
+    buf_printf(fetch_item_begins(fetch), "%s %s{%llu}\r\n", item->label, eight ? "~" : "",
+               (unsigned long long)size);
+    fetch_flush(session, fetch);
     fetch->announced = true;
 }
 
@@ -243,11 +250,11 @@ static enum imap_step begin_section(struct fetch *fetch, const struct fetch_mess
                                     const struct fetch_item *item)
 {
     if (!section_range(&fetch->summary, message, item, &fetch->range)) {
-        evbuffer_add_printf(fetch_item_begins(fetch), "%s NIL", item->label);
+        buf_printf(fetch_item_begins(fetch), "%s NIL", item->label);
         return IMAP_DONE;
     }
     if (fetch->range.size == 0) {
-        evbuffer_add_printf(fetch_item_begins(fetch), "%s \"\"", item->label);
+        buf_printf(fetch_item_begins(fetch), "%s \"\"", item->label);
         return IMAP_DONE;
     }
     fetch->section_begun = true;

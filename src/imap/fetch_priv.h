@@ -65,7 +65,8 @@ struct fetch {
     size_t count, at;
     /* Of the message being served: */
     bool begun;
-    struct evbuffer *line; /* of its answer, as far as it is not in the output */
+    struct buf line;   /* what is answered, as far as it is not in the output */
+    size_t line_begin; /* where its own answer begins */
     size_t item, written;
     struct summary summary;
     bool summary_ready;
@@ -84,7 +85,10 @@ struct fetch {
 };
 
 /* The line, with the space before another item. */
-struct evbuffer *fetch_item_begins(struct fetch *fetch);
+struct buf *fetch_item_begins(struct fetch *fetch);
+
+/* The line goes to the output. */
+void fetch_flush(struct imap_session *session, struct fetch *fetch);
 
 /* Asks for what the next messages of the page will need. */
 void fetch_read_ahead(struct imap_session *session, struct fetch *fetch);

@@ -4,14 +4,14 @@
  */
 #include "imap/fetch.h"
 
-static void put(struct evbuffer *out, const char *text)
+static void put(struct buf *out, const char *text)
 {
-    evbuffer_add(out, text, strlen(text));
+    buf_add_str(out, text);
 }
 
 /* ---- ENVELOPE ------------------------------------------------------------------------------ */
 
-static void put_addresses(struct evbuffer *out, const struct summary_addresses *addresses)
+static void put_addresses(struct buf *out, const struct summary_addresses *addresses)
 {
     if (addresses->count == 0) {
         put(out, "NIL");
@@ -33,7 +33,7 @@ static void put_addresses(struct evbuffer *out, const struct summary_addresses *
     put(out, ")");
 }
 
-void fetch_put_envelope(struct evbuffer *out, const struct summary_envelope *envelope)
+void fetch_put_envelope(struct buf *out, const struct summary_envelope *envelope)
 {
     static const struct summary_envelope none;
     const struct summary_envelope *e = envelope == NULL ? &none : envelope;
@@ -63,7 +63,7 @@ void fetch_put_envelope(struct evbuffer *out, const struct summary_envelope *env
 
 /* ---- BODYSTRUCTURE ------------------------------------------------------------------------- */
 
-static void put_parameters(struct evbuffer *out, const struct summary_parameter *parameters,
+static void put_parameters(struct buf *out, const struct summary_parameter *parameters,
                            uint32_t count)
 {
     if (count == 0) {
@@ -81,7 +81,7 @@ static void put_parameters(struct evbuffer *out, const struct summary_parameter 
 }
 
 /* body-fld-dsp, -lang, -loc: what both kinds of extension end with. */
-static void put_extension(struct evbuffer *out, const struct summary_part *part)
+static void put_extension(struct buf *out, const struct summary_part *part)
 {
     if (part->disposition.data == NULL) {
         put(out, " NIL");
@@ -101,10 +101,9 @@ static void put_extension(struct evbuffer *out, const struct summary_part *part)
     imap_put_string(out, part->location);
 }
 
-static void put_part(struct evbuffer *out, const struct summary *summary, uint32_t index,
-                     bool extended);
+static void put_part(struct buf *out, const struct summary *summary, uint32_t index, bool extended);
 
-static void put_multipart(struct evbuffer *out, const struct summary *summary, uint32_t index,
+static void put_multipart(struct buf *out, const struct summary *summary, uint32_t index,
                           bool extended)
 {
     const struct summary_part *part = &summary->parts[index];
@@ -124,8 +123,7 @@ static void put_multipart(struct evbuffer *out, const struct summary *summary, u
     put_extension(out, part);
 }
 
-static void put_leaf(struct evbuffer *out, const struct summary *summary, uint32_t index,
-                     bool extended)
+static void put_leaf(struct buf *out, const struct summary *summary, uint32_t index, bool extended)
 {
     const struct summary_part *part = &summary->parts[index];
     bool message = part->kind == SUMMARY_MESSAGE && index + 1 < part->next;
@@ -144,15 +142,18 @@ static void put_leaf(struct evbuffer *out, const struct summary *summary, uint32
     imap_put_string(out, part->description);
     put(out, " ");
     imap_put_string(out, part->encoding);
-    evbuffer_add_printf(out, " %llu", (unsigned long long)part->body_size);
+    put(out, " ");
+    buf_number(out, part->body_size);
     if (message) {
         put(out, " ");
         fetch_put_envelope(out, summary->parts[index + 1].envelope);
         put(out, " ");
         put_part(out, summary, index + 1, extended);
     }
-    if (message || slice_equal_nocase_str(part->type, "text"))
-        evbuffer_add_printf(out, " %u", part->body_lines);
+    if (message || slice_equal_nocase_str(part->type, "text")) {
+        put(out, " ");
+        buf_number(out, part->body_lines);
+    }
     if (!extended)
         return;
     put(out, " ");
@@ -160,8 +161,7 @@ static void put_leaf(struct evbuffer *out, const struct summary *summary, uint32
     put_extension(out, part);
 }
 
-static void put_part(struct evbuffer *out, const struct summary *summary, uint32_t index,
-                     bool extended)
+static void put_part(struct buf *out, const struct summary *summary, uint32_t index, bool extended)
 {
     put(out, "(");
     if (summary->parts[index].kind == SUMMARY_MULTIPART)
@@ -171,14 +171,14 @@ static void put_part(struct evbuffer *out, const struct summary *summary, uint32
     put(out, ")");
 }
 
-void fetch_put_structure(struct evbuffer *out, const struct summary *summary, bool extended)
+void fetch_put_structure(struct buf *out, const struct summary *summary, bool extended)
 {
     put_part(out, summary, 0, extended);
 }
 
 /* ---- INTERNALDATE -------------------------------------------------------------------------- */
 
-void fetch_put_date(struct evbuffer *out, uint64_t date_us, int32_t zone_minutes)
+void fetch_put_date(struct buf *out, uint64_t date_us, int32_t zone_minutes)
 {
     int64_t local = (int64_t)(date_us / 1000000) + (int64_t)zone_minutes * 60;
     int64_t days = local >= 0 ? local / 86400 : (local - 86399) / 86400;
@@ -187,7 +187,7 @@ void fetch_put_date(struct evbuffer *out, uint64_t date_us, int32_t zone_minutes
     int32_t year;
     uint32_t month, day;
     imap_date_of(days, &year, &month, &day);
-    evbuffer_add_printf(out, "\"%2u-%s-%04d %02u:%02u:%02u %c%02u%02u\"", day,
-                        imap_months[month - 1], year, second / 3600, second / 60 % 60, second % 60,
-                        zone_minutes < 0 ? '-' : '+', zone / 60, zone % 60);
+    buf_printf(out, "\"%2u-%s-%04d %02u:%02u:%02u %c%02u%02u\"", day, imap_months[month - 1], year,
+               second / 3600, second / 60 % 60, second % 60, zone_minutes < 0 ? '-' : '+',
+               zone / 60, zone % 60);
 }

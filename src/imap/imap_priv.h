@@ -136,9 +136,9 @@ enum imap_step imap_reply_result(struct imap_session *session, enum mailbox_resu
 /* A target that is not there: NO [TRYCREATE] (RFC 3501 6.3.11, 6.4.7). */
 enum imap_step imap_reply_target(struct imap_session *session, enum mailbox_result result);
 
-void imap_put_string(struct evbuffer *out, struct slice string); /* NIL, quoted or literal */
+void imap_put_string(struct buf *out, struct slice string); /* NIL, quoted or literal */
 void imap_put_mailbox(struct imap_session *session, struct slice name);
-void imap_put_flags(struct evbuffer *out, struct mailbox_account *account,
+void imap_put_flags(struct buf *out, struct mailbox_account *account,
                     const struct mailbox_entry *entry);
 void imap_put_set(struct evbuffer *out, const struct uidset *set);
 /* "FLAGS (...)" of the mailbox; with star: as PERMANENTFLAGS. */

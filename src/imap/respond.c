@@ -83,71 +83,73 @@ static bool may_be_quoted(struct slice string)
     return true;
 }
 
-static void put_quoted(struct evbuffer *out, struct slice string)
+static void put_quoted(struct buf *out, struct slice string)
 {
-    evbuffer_add(out, "\"", 1);
-    while (string.size > 0) {
-        size_t plain = 0;
-        while (plain < string.size && string.data[plain] != '"' && string.data[plain] != '\\')
-            plain++;
-        evbuffer_add(out, string.data, plain);
-        string = slice_sub(string, plain, string.size);
-        if (string.size > 0) {
-            evbuffer_add_printf(out, "\\%c", string.data[0]);
-            string = slice_sub(string, 1, string.size);
-        }
+    size_t most = string.size * 2 + 2;
+    uint8_t *begin = buf_extend(out, most), *at = begin;
+    *at++ = '"';
+    for (size_t i = 0; i < string.size; i++) {
+        if (string.data[i] == '"' || string.data[i] == '\\')
+            *at++ = '\\';
+        *at++ = string.data[i];
     }
-    evbuffer_add(out, "\"", 1);
+    *at++ = '"';
+    out->size -= most - (size_t)(at - begin);
 }
 
-void imap_put_string(struct evbuffer *out, struct slice string)
+void imap_put_string(struct buf *out, struct slice string)
 {
     if (string.data == NULL) {
-        evbuffer_add(out, "NIL", 3);
+        buf_add_str(out, "NIL");
     } else if (may_be_quoted(string)) {
         put_quoted(out, string);
     } else {
-        evbuffer_add_printf(out, "{%zu}\r\n", string.size);
-        evbuffer_add(out, string.data, string.size);
+        buf_add_str(out, "{");
+        buf_number(out, string.size);
+        buf_add_str(out, "}\r\n");
+        buf_add_slice(out, string);
     }
 }
 
 /* A name has no control characters: mailbox/name.c. */
 void imap_put_mailbox(struct imap_session *session, struct slice name)
 {
-    struct evbuffer *out = imap_out(session);
-    struct buf utf7 = {0};
+    struct buf utf7 = {0}, text = {0};
     if (session->utf8) {
-        put_quoted(out, name);
-        return;
+        put_quoted(&text, name);
+    } else {
+        utf7_encode(name, &utf7);
+        imap_put_string(&text, utf7.data == NULL ? SLICE_LITERAL("") : buf_slice(&utf7));
     }
-    utf7_encode(name, &utf7);
-    imap_put_string(out,
-                    slice_make(utf7.data == NULL ? (const uint8_t *)"" : utf7.data, utf7.size));
+    imap_put(session, buf_slice(&text));
+    buf_finish(&text);
     buf_finish(&utf7);
 }
 
 static const char *const flag_names[] = {"\\Seen", "\\Answered", "\\Flagged", "\\Deleted",
                                          "\\Draft"};
 
-void imap_put_flags(struct evbuffer *out, struct mailbox_account *account,
+void imap_put_flags(struct buf *out, struct mailbox_account *account,
                     const struct mailbox_entry *entry)
 {
     const struct slice *keywords;
-    const char *space = "";
-    evbuffer_add(out, "(", 1);
+    size_t begin = out->size;
     for (uint32_t i = 0; i < sizeof(flag_names) / sizeof(flag_names[0]); i++) {
         if ((entry->flags & 1u << i) == 0)
             continue;
-        evbuffer_add_printf(out, "%s%s", space, flag_names[i]);
-        space = " ";
+        buf_add(out, " ", 1);
+        buf_add_str(out, flag_names[i]);
     }
     size_t count = mailbox_keywords(account, entry->keyword_set, &keywords);
     for (size_t i = 0; i < count; i++) {
-        evbuffer_add_printf(out, "%s%.*s", space, SLICE_PRINT(keywords[i]));
-        space = " ";
+        buf_add(out, " ", 1);
+        buf_add_slice(out, keywords[i]);
     }
-    evbuffer_add(out, ")", 1);
+    if (out->size == begin)
+        buf_add(out, "(", 1);
+    else
+        out->data[begin] = '(';
+    buf_add(out, ")", 1);
 }
 
 void imap_put_flags_known(struct imap_session *session, bool star)

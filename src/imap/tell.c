@@ -72,8 +72,11 @@ void imap_put_change(struct imap_session *session, uint32_t sequence,
         imap_printf(session, flags ? "MODSEQ (%llu) " : "MODSEQ (%llu)",
                     (unsigned long long)entry->modseq);
     if (flags) {
+        struct buf text = {0};
+        imap_put_flags(&text, session->account, entry);
         imap_printf(session, "FLAGS ");
-        imap_put_flags(imap_out(session), session->account, entry);
+        imap_put(session, buf_slice(&text));
+        buf_finish(&text);
     }
     imap_printf(session, ")\r\n");
 }
