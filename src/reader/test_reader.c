@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "io/fd.h"
 #include "ipc/ipc.h"
+#include "message/needle.h"
 #include "message/parse.h"
 
 static const char *program;
@@ -46,6 +47,17 @@ static void on_summary(void *context, struct ipc_channel *channel, struct ipc_su
     buf_add_slice(&answer, message->packed);
 }
 
+static uint32_t found_result;
+
+static void on_found(void *context, struct ipc_channel *channel, struct ipc_found *message)
+{
+    answers++;
+    answered = message->request;
+    found_result = message->result;
+    buf_clear(&answer);
+    buf_add_slice(&answer, message->bits);
+}
+
 static void on_admin_reply(void *context, struct ipc_channel *channel,
                            struct ipc_admin_reply *message)
 {
@@ -67,6 +79,7 @@ static void on_closed(void *context, struct ipc_channel *channel)
 static const struct ipc_handlers handlers = {
     .ready = on_ready,
     .summary = on_summary,
+    .found = on_found,
     .admin_reply = on_admin_reply,
     .closed = on_closed,
 };
@@ -213,6 +226,64 @@ static void refuses(void **state)
     expect_as_here(message);
 }
 
+static void search(int fd, uint64_t size, uint32_t records, const char *charset,
+                   struct slice needles)
+{
+    static uint64_t request = 1000;
+    ipc_send_search(worker, &(struct ipc_search){.request = ++request,
+                                                 .records = records,
+                                                 .size = size,
+                                                 .charset = slice_str(charset),
+                                                 .needles = needles,
+                                                 .messages = fd});
+    wait_for_answer();
+    assert_int_equal(answered, request);
+}
+
+/* Messages of several charsets in one batch; then batches and needles that are not what they are
+ * said to be: refused, and the next one is served. */
+static void searches(void **state)
+{
+    static const struct slice messages[] = {
+        {(const uint8_t *)"\r\nK\xc3\x84SE\r\n", 9},
+        {(const uint8_t *)"Content-Type: text/plain; charset=koi8-r\r\n\r\n\xeb\xe1\r\n", 48},
+        {(const uint8_t *)"Subject: =?gb2312?B?xOO6wwo=?=\r\n\r\nk\xe4se", 38},
+    };
+    struct buf needles = {0}, batch = {0};
+    uint8_t head[NEEDLE_RECORD_SIZE];
+    needle_pack(&(struct needle){.where = NEEDLE_BODY, .text = SLICE_LITERAL("k\xe4se")}, &needles);
+    needle_pack(&(struct needle){.where = NEEDLE_SUBJECT, .text = SLICE_LITERAL("")}, &needles);
+    for (size_t i = 0; i < 3; i++) {
+        needle_record_head(NEEDLE_MESSAGE, 0, messages[i].size, head);
+        buf_add(&batch, head, sizeof(head));
+        buf_add_slice(&batch, messages[i]);
+    }
+    int fd = memory(buf_slice(&batch)), open_memory = memory(buf_slice(&batch));
+    assert_true(fd_memory_seal(fd));
+    struct slice packed = buf_slice(&needles);
+    search(fd, batch.size, 2, "latin1", packed);
+    assert_int_equal(found_result, IPC_SEARCH_FAILED);
+    search(fd, batch.size - 1, 3, "latin1", packed);
+    assert_int_equal(found_result, IPC_SEARCH_FAILED);
+    search(open_memory, batch.size, 3, "latin1", packed);
+    assert_int_equal(found_result, IPC_SEARCH_FAILED);
+    search(fd, batch.size, UINT32_MAX, "latin1", packed);
+    assert_int_equal(found_result, IPC_SEARCH_FAILED);
+    search(fd, batch.size, 3, "latin1", slice_sub(packed, 0, packed.size - 1));
+    assert_int_equal(found_result, IPC_SEARCH_FAILED);
+    search(fd, batch.size, 3, "x-nobody", packed);
+    assert_int_equal(found_result, IPC_SEARCH_BAD_CHARSET);
+    assert_int_equal(answer.size, 0);
+    search(fd, batch.size, 3, "latin1", packed);
+    assert_int_equal(found_result, IPC_SEARCH_OK);
+    assert_int_equal(answer.size, 3);
+    assert_memory_equal(answer.data, "\1\0\3", 3);
+    close(fd);
+    close(open_memory);
+    buf_finish(&needles);
+    buf_finish(&batch);
+}
+
 static void verb(const char *name)
 {
     ipc_send_admin_request(control, &(struct ipc_admin_request){.request = 5,
@@ -241,6 +312,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(summarizes, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(searches, setup, teardown),
         cmocka_unit_test_setup_teardown(gave_up_everything, setup, teardown),
     };
     program = argv[1];

@@ -103,6 +103,36 @@ static void on_summarize(void *context, struct ipc_channel *channel, struct ipc_
         ipc_send_summary(channel, &(struct ipc_summary){.request = m->request});
 }
 
+enum { SEARCH_HOLD, SEARCH_RIGHT, SEARCH_LIES }; /* what a reader makes of a search */
+static int search_mode, search_asked;
+
+/* One record, one needle: one byte is the right answer. */
+static void on_search(void *context, struct ipc_channel *channel, struct ipc_search *m)
+{
+    static const uint8_t bits[IPC_CHUNK] = {1};
+    const struct ipc_found right = {.request = m->request, .bits = {bits, 1}};
+    struct ipc_found told[6];
+    search_asked++;
+    assert_int_equal(m->records, 1);
+    assert_true(fd_memory_verify(m->messages, m->size));
+    if (search_mode == SEARCH_RIGHT)
+        ipc_send_found(channel, &right);
+    if (search_mode < SEARCH_LIES)
+        return;
+    for (int i = 0; i < 6; i++)
+        told[i] = right;
+    told[0].bits.size = 0;
+    told[1].bits.size = 2;
+    told[2].bits.size = IPC_CHUNK;
+    told[3].result = 77;
+    told[4].request++; /* of nobody: then the right one */
+    told[5].result = IPC_SEARCH_FAILED;
+    ipc_send_found(channel, &told[search_mode - SEARCH_LIES]);
+    if (search_mode - SEARCH_LIES == 4)
+        ipc_send_found(channel, &right);
+    ipc_send_found(channel, &right); /* twice */
+}
+
 static void on_delivered(void *context, struct ipc_channel *channel, struct ipc_delivered *m)
 {
     delivered++;
@@ -138,6 +168,7 @@ static void on_closed(void *context, struct ipc_channel *channel)
 static const struct ipc_handlers handlers = {
     .ready = on_ready,
     .summarize = on_summarize,
+    .search = on_search,
     .delivered = on_delivered,
     .rcpt_checked = on_checked,
     .purged = on_purged,
@@ -531,6 +562,69 @@ static void readers_lie(void **state)
     pump_until(is_positive, &purged, "the purge");
 }
 
+static int imap(uint64_t conn)
+{
+    int pair[2];
+    ipc_send_ticket(auth, &(struct ipc_ticket){.conn = conn,
+                                               .account = {{9}},
+                                               .name = SLICE_LITERAL("bob"),
+                                               .client = SLICE_LITERAL("192.0.2.7"),
+                                               .protocol = IPC_IMAP});
+    assert_true(fd_socketpair(SOCK_STREAM, pair));
+    ipc_send_handover(door, &(struct ipc_handover){.conn = conn,
+                                                   .protocol = IPC_IMAP,
+                                                   .tag = SLICE_LITERAL("l"),
+                                                   .socket = pair[1]});
+    close(pair[1]);
+    return pair[0];
+}
+
+static const char *command(int fd, const char *text, const char *end)
+{
+    assert_int_equal(send(fd, text, strlen(text), 0), strlen(text));
+    return hear(fd, end);
+}
+
+static const char *searches(int fd)
+{
+    search_asked = 0;
+    return command(fd, "s SEARCH BODY b\r\n", "s OK");
+}
+
+/* A reader that dies in the middle of a search costs it a second try; then the message is not
+ * found, and the next search is served. Bits that were not asked for are not believed. A client
+ * that goes in the middle leaves nothing behind. */
+static void search_readers(void **state)
+{
+    answer_summaries = true;
+    search_mode = SEARCH_HOLD;
+    search_asked = 0;
+    int fd = imap(200);
+    hear(fd, "l OK");
+    command(fd, "a APPEND INBOX {17+}\r\nSubject: a\r\n\r\nb\r\n\r\n", "a OK");
+    command(fd, "a EXAMINE INBOX\r\ns SEARCH BODY b\r\n", "a OK");
+    for (int deaths = 0; deaths < 2; deaths++) {
+        pump_until(is_positive, &search_asked, "the reader to be asked");
+        search_asked = 0;
+        ipc_close(&reader);
+        reader = add_peer(IPC_READER);
+    }
+    assert_non_null(strstr(hear(fd, "s OK"), "* SEARCH\r\n"));
+    assert_int_equal(search_asked, 0);
+    for (search_mode = SEARCH_LIES; search_mode < SEARCH_LIES + 6; search_mode++) {
+        bool right = search_mode == SEARCH_LIES + 4;
+        assert_non_null(strstr(searches(fd), right ? "* SEARCH 1\r\n" : "* SEARCH\r\n"));
+        assert_int_equal(search_asked, 1);
+    }
+    search_mode = SEARCH_RIGHT;
+    assert_non_null(strstr(searches(fd), "* SEARCH 1\r\n"));
+    search_mode = SEARCH_HOLD;
+    search_asked = 0;
+    assert_int_equal(send(fd, "s SEARCH BODY b\r\n", 17, 0), 17);
+    pump_until(is_positive, &search_asked, "the reader to be asked");
+    close(fd); /* and teardown with the request in work */
+}
+
 /* What is stored outlives the process; a purge wipes it. */
 static void survives(void **state)
 {
@@ -570,6 +664,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(readers_lie, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_die, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(search_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(survives, setup, teardown),
     };
     if (argc != 2 || mkdtemp(directory) == NULL)
