@@ -270,10 +270,26 @@ static enum imap_step put_answer(struct imap_session *session, struct search *se
     return IMAP_DONE;
 }
 
+static void on_turn(void *arg)
+{
+    search_wake(arg);
+}
+
+static enum imap_step take_turn(struct imap_session *session, struct search *search)
+{
+    search->phase = SEARCH_TURN;
+    search->turn.granted = on_turn;
+    search->turn.arg = search;
+    if (imap_turn_take(session->host->searching, &search->turn))
+        return IMAP_MORE;
+    search->waiting = true;
+    return imap_wait_store(session, "its turn to search");
+}
+
 static enum imap_step gather(struct imap_session *session, struct search *search)
 {
     if (look(session, search))
-        return load(session, search);
+        return take_turn(session, search);
     if (search->next <= mailbox_view_count(session->view))
         return IMAP_MORE;
     return put_answer(session, search);
@@ -286,6 +302,7 @@ static enum imap_step read_messages(struct imap_session *session, struct search 
         return step;
     if (search->unavailable)
         return imap_reply_result(session, MAILBOX_UNAVAILABLE);
+    imap_turn_give(session->host->searching, &search->turn);
     begin_page(search);
     search->phase = SEARCH_GATHER;
     return IMAP_MORE;
@@ -308,6 +325,8 @@ static enum imap_step search_proceed(struct imap_session *session, void *own)
         return IMAP_MORE;
     case SEARCH_GATHER:
         return gather(session, search);
+    case SEARCH_TURN:
+        return load(session, search);
     case SEARCH_LOADED:
         if (session->work.result != MAILBOX_OK)
             return imap_reply_result(session, session->work.result);
@@ -323,6 +342,8 @@ static enum imap_step search_proceed(struct imap_session *session, void *own)
 static void search_finish(void *own)
 {
     struct search *search = own;
+    if (search->session != NULL)
+        imap_turn_give(search->session->host->searching, &search->turn);
     search_batches_drop(search);
     search_read_finish(search);
     buf_finish(&search->needles);

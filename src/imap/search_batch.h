@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "imap/search.h"
+#include "imap/turns.h"
 
 enum {
     SEARCH_PAGE_MAX = 500,
@@ -53,6 +54,7 @@ struct search {
         SEARCH_BEGIN,
         SEARCH_PROBE, /* is the charset known? */
         SEARCH_GATHER,
+        SEARCH_TURN, /* to have a page in memory */
         SEARCH_LOADED,
         SEARCH_ASKED,   /* about envelopes */
         SEARCH_READING, /* messages, for readers */
@@ -60,6 +62,7 @@ struct search {
     uint32_t next; /* sequence number */
     struct uidset found;
     struct arena page, scratch;
+    struct imap_turn turn;
     struct candidate *candidates; /* of the page */
     size_t count;
 

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "imap/turns.h"
 #include "message/match.h"
 #include "message/parse.h"
 
@@ -277,6 +278,7 @@ void world_open(struct world *world)
                                         .settings = &world->settings,
                                         .ended = on_ended,
                                         .search = search,
+                                        .searching = imap_turns_create(world->base, 2),
                                         .arg = world};
     world->account = mailbox_account_open(world->mailboxes, &world->ref, on_account, world);
     wait_done(world);
@@ -304,6 +306,7 @@ bool world_close(struct world *world)
     mailbox_env_destroy(&world->mailboxes);
     store_close(&world->store);
     fold_destroy(&world->fold);
+    imap_turns_destroy(&world->host.searching);
     event_base_free(world->base);
     return good;
 }

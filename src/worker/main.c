@@ -152,6 +152,7 @@ static void on_settled(evutil_socket_t fd, short what, void *arg)
     deliver_finish(worker);
     tickets_finish(worker);
     readers_finish(worker);
+    sessions_finish(worker);
     mailbox_env_destroy(&worker->env);
     volumes_close(worker);
     child_finish(worker->child);

@@ -13,6 +13,7 @@
 #include "mailbox/mailbox.h"
 
 struct event_base;
+struct imap_turns;
 
 /* A batch of messages in which a reader looks for needles: message/needle.h. */
 struct session_search {
@@ -38,6 +39,7 @@ struct session_host {
      * later, whatever becomes of the session. */
     void (*search)(void *arg, const struct session_search *search, session_found *found,
                    void *found_arg);
+    struct imap_turns *searching; /* imap/turns.h */
     void *arg;
 };
 

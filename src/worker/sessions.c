@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/counter.h"
 #include "base/mem.h"
+#include "imap/turns.h"
 #include "io/fd.h"
 #include "worker/worker_priv.h"
 
@@ -58,8 +59,14 @@ void sessions_init(struct worker *worker)
         .settings = child_settings(worker->child),
         .ended = on_ended,
         .search = readers_search,
+        .searching = imap_turns_create(child_base(worker->child), WORKER_SEARCHES),
         .arg = worker,
     };
+}
+
+void sessions_finish(struct worker *worker)
+{
+    imap_turns_destroy(&worker->host.searching);
 }
 
 void sessions_begin(struct worker *worker, const struct session_facts *facts,

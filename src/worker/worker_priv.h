@@ -21,6 +21,7 @@ enum {
     WORKER_TICKETS_MAX = 10000, /* nobody logs in so fast */
     WORKER_BUSY_MAX = 10000,    /* checks in work beyond which doors are told to come again */
     WORKER_READER_S = 20,       /* a reader that takes longer is stuck */
+    WORKER_SEARCHES = 8,        /* that have messages in memory at a time */
 };
 
 struct volume {
@@ -102,6 +103,7 @@ struct session_facts { /* of a ticket and its handover */
 };
 
 void sessions_init(struct worker *worker);
+void sessions_finish(struct worker *worker); /* none is left */
 /* Takes the socket out of the handover. */
 void sessions_begin(struct worker *worker, const struct session_facts *facts,
                     struct ipc_handover *handover);
