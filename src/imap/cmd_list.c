@@ -233,8 +233,29 @@ static void list_one(void *arg, const struct mailbox_info *info)
     if (list->subscribed && !info->subscribed && !child_info)
         return;
     put_line(listing->session, "LIST", attributes_of(listing, info), info->name, child_info);
-    if (list->status != 0 && info->selectable)
+    bool matched = !list->subscribed || info->subscribed; /* not for its children only */
+    if (list->status != 0 && info->selectable && matched)
         imap_put_status(listing->session, info, list->status);
+}
+
+/* Names above a subscription that match, and are told for its sake. LSUB (RFC 3501 6.3.9): those
+ * not subscribed. LIST with RECURSIVEMATCH (RFC 5258 4): of these, those that do not exist. */
+static void put_parents(const struct listing *listing, size_t place, bool lsub)
+{
+    struct slice name = listing->subscriptions[place];
+    struct slice before = place == 0 ? SLICE_NONE : listing->subscriptions[place - 1];
+    struct mailbox_info info;
+    for (size_t i = 1; i < name.size; i++) {
+        struct slice parent = slice_sub(name, 0, i);
+        bool told = slice_starts(before, slice_sub(name, 0, i + 1)) || slice_equal(before, parent);
+        if (name.data[i] != MAILBOX_SEPARATOR || told || !matches(listing->list, parent) ||
+            bsearch(&parent, listing->subscriptions, listing->count, sizeof(parent), by_name))
+            continue;
+        if (lsub)
+            put_line(listing->session, "LSUB", "\\Noselect", parent, false);
+        else if (!mailbox_find(listing->session->account, parent, &info))
+            put_line(listing->session, "LIST", "\\NonExistent", parent, true);
+    }
 }
 
 static enum imap_step list_proceed(struct imap_session *session, void *own)
@@ -251,26 +272,13 @@ static enum imap_step list_proceed(struct imap_session *session, void *own)
     for (size_t i = 0; i < listing.count && !list->special; i++) {
         struct mailbox_info info;
         struct slice name = listing.subscriptions[i];
+        if (list->recursive)
+            put_parents(&listing, i, false);
         if (matches(list, name) && !mailbox_find(session->account, name, &info))
-            put_line(session, "LIST", "\\NonExistent \\Subscribed", name, false);
+            put_line(session, "LIST", "\\NonExistent \\Subscribed", name,
+                     list->recursive && subscribed_below(&listing, name));
     }
     return IMAP_DONE;
-}
-
-/* RFC 3501 6.3.9: where "%" ends a pattern, a name that is not subscribed and has subscribed ones
- * below it is told with \Noselect. */
-static void lsub_parents(const struct listing *listing, size_t place)
-{
-    struct slice name = listing->subscriptions[place];
-    struct slice before = place == 0 ? SLICE_NONE : listing->subscriptions[place - 1];
-    for (size_t i = 1; i < name.size; i++) {
-        struct slice parent = slice_sub(name, 0, i);
-        bool told = slice_starts(before, slice_sub(name, 0, i + 1)) || slice_equal(before, parent);
-        if (name.data[i] != MAILBOX_SEPARATOR || told || !matches(listing->list, parent) ||
-            bsearch(&parent, listing->subscriptions, listing->count, sizeof(parent), by_name))
-            continue;
-        put_line(listing->session, "LSUB", "\\Noselect", parent, false);
-    }
 }
 
 static enum imap_step lsub_proceed(struct imap_session *session, void *own)
@@ -282,7 +290,7 @@ static enum imap_step lsub_proceed(struct imap_session *session, void *own)
     collect_subscriptions(&listing);
     for (size_t i = 0; i < listing.count; i++) {
         if (parents)
-            lsub_parents(&listing, i);
+            put_parents(&listing, i, true);
         if (matches(list, listing.subscriptions[i]))
             put_line(session, "LSUB", "", listing.subscriptions[i], false);
     }
