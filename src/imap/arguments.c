@@ -28,6 +28,9 @@ bool imap_parse_set(struct imap_parser *parser, struct imap_set *set)
     for (size_t i = parser->at; i < parser->text.size && parser->text.data[i] != ' '; i++)
         most += parser->text.data[i] == ',';
     *set = (struct imap_set){.ranges = arena_array(parser->arena, most, sizeof(*set->ranges))};
+    set->saved = imap_parse_optional(parser, '$');
+    if (set->saved)
+        return true;
     do {
         struct uidset_range *range = &set->ranges[set->count];
         if (!parse_set_number(parser, &range->first))

@@ -6,8 +6,9 @@
 #include "imap/parser.h"
 #include "mailbox/mailbox.h"
 
-/* sequence-set as written: 0 stands for "*". */
+/* sequence-set as written: 0 stands for "*". Or "$", what the last SEARCH saved (RFC 5182). */
 struct imap_set {
+    bool saved;
     struct uidset_range *ranges; /* in the order written, ends not yet sorted */
     size_t count;
 };

@@ -281,7 +281,7 @@ static enum imap_step begin(struct imap_session *session, struct fetch *fetch)
         return IMAP_MORE;
     fetch->phase = FETCH_VANISHED;
     uidset_init(&known);
-    imap_set_known(&fetch->set, &known);
+    imap_set_known(session, &fetch->set, &known);
     mailbox_vanished(session->view, fetch->items.since, &known, imap_vanished_done, session);
     uidset_finish(&known);
     return imap_wait_store(session, "what vanished");

@@ -249,6 +249,9 @@ static enum imap_step begin(struct imap_session *session, struct search *search)
         imap_reply(session, "BAD There is no message with such a number.");
         return IMAP_DONE;
     }
+    /* RFC 5182 2.1: empty if it fails with NO; and its keys may have named what was saved. */
+    if ((program->returns & SEARCH_SAVE) != 0)
+        uidset_clear(&session->saved);
     begin_page(search);
     search->phase = SEARCH_PROBE;
     search->bad_charset = program->charset.size > CHARSET_MAX;
@@ -263,6 +266,10 @@ static enum imap_step put_answer(struct imap_session *session, struct search *se
         search->program.extended = true;
         search->program.returns = SEARCH_RETURN_ALL;
     }
+    if ((search->program.returns & SEARCH_SAVE) != 0)
+        search_save(session, &search->found, search->program.returns);
+    if (search->program.returns == SEARCH_SAVE) /* nothing else is wanted */
+        return IMAP_DONE;
     if (search->program.extended)
         put_extended(session, search);
     else

@@ -12,6 +12,7 @@ void imap_close_view(struct imap_session *session)
     session->selected = false;
     session->modseq_held = false;
     session->keywords_told = 0;
+    uidset_finish(&session->saved);
     mailbox_view_close(&session->view);
 }
 
@@ -39,6 +40,8 @@ static bool parse_known(struct imap_parser *parser, struct imap_set *set)
 {
     if (!imap_parse_set(parser, set))
         return false;
+    if (set->saved)
+        return imap_parse_fail(parser, "What is known cannot be $.");
     for (size_t i = 0; i < set->count; i++)
         if (set->ranges[i].first == 0 || set->ranges[i].last == 0)
             return imap_parse_fail(parser, "What is known cannot be *.");
@@ -201,7 +204,7 @@ static enum imap_step ask_vanished(struct imap_session *session, struct select *
     if (select->since == select->modseq && !mailbox_vanished_logged(session->view, select->modseq))
         behind = matched(session, select);
     if (select->known.count > 0) {
-        imap_set_known(&select->known, &known);
+        imap_set_known(session, &select->known, &known);
         imap_set_sequences(session, &select->known, true, &select->sequences);
     } else {
         if (info->uidnext > 1)

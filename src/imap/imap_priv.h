@@ -87,6 +87,7 @@ struct imap_session {
     char *login_tag, *login_name, *client;
     char id[24];
     bool secure, ready;      /* ready: the account is open */
+    struct uidset saved;     /* UIDs that "$" stands for (RFC 5182) */
     size_t keywords_told;    /* of the view, in FLAGS */
     bool condstore, qresync; /* enabled (RFC 7162 3.1, 3.2.3); qresync has condstore */
     bool utf8;               /* enabled (RFC 6855), */
@@ -181,7 +182,7 @@ void imap_close_view(struct imap_session *session);
 bool imap_set_sequences(struct imap_session *session, const struct imap_set *set, bool uid,
                         struct uidset *sequences);
 /* UIDs as a client knows them, whether they are there or not; "*" is everything above. */
-void imap_set_known(const struct imap_set *set, struct uidset *uids);
+void imap_set_known(struct imap_session *session, const struct imap_set *set, struct uidset *uids);
 /* Their UIDs. */
 void imap_set_uids(struct imap_session *session, const struct uidset *sequences,
                    struct uidset *uids);

@@ -42,7 +42,7 @@ struct search_key {
     size_t needle;
 };
 
-enum { SEARCH_MIN = 1, SEARCH_MAX = 2, SEARCH_RETURN_ALL = 4, SEARCH_COUNT = 8 };
+enum { SEARCH_MIN = 1, SEARCH_MAX = 2, SEARCH_RETURN_ALL = 4, SEARCH_COUNT = 8, SEARCH_SAVE = 16 };
 
 struct search_program {
     struct search_key *root;
@@ -91,3 +91,6 @@ bool search_judge_entry(const struct search_key *key, const struct mailbox_entry
 /* Of the messages found (not empty), in the numbers of the command in work. */
 uint64_t search_highest_modseq(const struct imap_session *session, const struct uidset *found,
                                uint32_t returns);
+
+/* What "$" stands for from now on (RFC 5182 2.4): all that was found, or what is returned of it. */
+void search_save(struct imap_session *session, const struct uidset *found, uint32_t returns);

@@ -1,7 +1,8 @@
 /*
  * Keys of SEARCH that what the mailbox keeps of a message decides, and that came with extensions:
  * MODSEQ (RFC 7162 3.1.5), EMAILID and THREADID (RFC 8474 5.4), SAVEDBEFORE, SAVEDON, SAVEDSINCE
- * and SAVEDATESUPPORTED (RFC 8514 4.3).
+ * and SAVEDATESUPPORTED (RFC 8514 4.3). And what extensions want of the messages found: the highest
+ * MODSEQ, and to keep them (RFC 5182).
  */
 #include <stdio.h>
 
@@ -104,4 +105,22 @@ uint64_t search_highest_modseq(const struct imap_session *session, const struct 
             break;
     }
     return highest;
+}
+
+void search_save(struct imap_session *session, const struct uidset *found, uint32_t returns)
+{
+    bool all = (returns & (SEARCH_RETURN_ALL | SEARCH_COUNT)) != 0 ||
+               (returns & (SEARCH_MIN | SEARCH_MAX)) == 0;
+    struct uidset kept = {0};
+    if (found->count > 0 && (returns & SEARCH_MIN) != 0)
+        uidset_add(&kept, found->ranges[0].first, found->ranges[0].first);
+    if (found->count > 0 && (returns & SEARCH_MAX) != 0)
+        uidset_add(&kept, found->ranges[found->count - 1].last,
+                   found->ranges[found->count - 1].last);
+    uidset_clear(&session->saved);
+    if (session->work.uid)
+        uidset_add_set(&session->saved, all ? found : &kept);
+    else
+        imap_set_uids(session, all ? found : &kept, &session->saved);
+    uidset_finish(&kept);
 }

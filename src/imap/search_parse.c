@@ -246,7 +246,7 @@ static struct search_key *parse_key(struct reading *reading)
     uint8_t c = parser->at < parser->text.size ? parser->text.data[parser->at] : 0;
     if (c == '(')
         return parse_list(reading);
-    if (ascii_is_digit(c) || c == '*')
+    if (ascii_is_digit(c) || c == '*' || c == '$')
         return parse_set_key(reading, SEARCH_SEQUENCES);
     if (imap_parse_keyword(parser, "NOT"))
         return parse_not(reading);
@@ -288,6 +288,8 @@ static bool parse_returns(struct imap_parser *parser, struct search_program *pro
             program->returns |= SEARCH_RETURN_ALL;
         else if (imap_parse_keyword(parser, "COUNT"))
             program->returns |= SEARCH_COUNT;
+        else if (imap_parse_keyword(parser, "SAVE"))
+            program->returns |= SEARCH_SAVE;
         else
             return imap_parse_fail(parser, "SEARCH cannot return that.");
         if (!imap_parse_sees(parser, ')') && !imap_parse_space(parser))

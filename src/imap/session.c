@@ -108,6 +108,7 @@ static void destroy(struct imap_session *session)
         evbuffer_free(session->out);
     imap_reader_finish(&session->reader);
     arena_finish(&session->arena);
+    uidset_finish(&session->saved);
     free(session->login_tag);
     free(session->login_name);
     free(session->client);

@@ -30,6 +30,9 @@ bool imap_set_sequences(struct imap_session *session, const struct imap_set *set
 {
     uint32_t count = mailbox_view_count(session->view);
     uint32_t star = uid ? last_uid(session) : count;
+    for (size_t i = 0; set->saved && i < session->saved.count; i++)
+        add_uid_range(session, session->saved.ranges[i].first, session->saved.ranges[i].last,
+                      sequences);
     for (size_t i = 0; i < set->count; i++) {
         uint32_t first = set->ranges[i].first == 0 ? star : set->ranges[i].first;
         uint32_t last = set->ranges[i].last == 0 ? star : set->ranges[i].last;
@@ -44,8 +47,10 @@ bool imap_set_sequences(struct imap_session *session, const struct imap_set *set
     return true;
 }
 
-void imap_set_known(const struct imap_set *set, struct uidset *uids)
+void imap_set_known(struct imap_session *session, const struct imap_set *set, struct uidset *uids)
 {
+    if (set->saved)
+        uidset_add_set(uids, &session->saved);
     for (size_t i = 0; i < set->count; i++) {
         uint32_t first = set->ranges[i].first, last = set->ranges[i].last;
         uidset_add(uids, first == 0 ? UINT32_MAX : first, last == 0 ? UINT32_MAX : last);
