@@ -4,10 +4,11 @@
  */
 #pragma once
 
-#define IMAP_CAPABILITY_BEFORE "IMAP4rev1 LITERAL+ SASL-IR ID"
+#define IMAP_CAPABILITY_BEFORE "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID"
 
 #define IMAP_CAPABILITY_AFTER                                                                      \
-    "IMAP4rev1 LITERAL+ ID ENABLE NAMESPACE IDLE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND "      \
+    "IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE NAMESPACE IDLE CHILDREN UNSELECT UIDPLUS MOVE "        \
+    "MULTIAPPEND "                                                                                 \
     "ESEARCH LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE "                \
     "CONDSTORE QRESYNC OBJECTID SAVEDATE APPENDLIMIT UTF8=ACCEPT BINARY SEARCHRES "                \
     "WITHIN"

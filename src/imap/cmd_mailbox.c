@@ -102,6 +102,10 @@ static enum imap_step delete_proceed(struct imap_session *session, void *own)
 static enum imap_step rename_proceed(struct imap_session *session, void *own)
 {
     struct change *change = own;
+    struct mailbox_info info;
+    if (change->asked && session->rev2 && session->work.result == MAILBOX_OK &&
+        mailbox_find(session->account, change->to, &info) && !slice_equal(info.name, change->to))
+        imap_put_list(session, &info, change->name); /* RFC 9051 6.3.6 */
     if (change->asked)
         return answer(session);
     change->asked = true;

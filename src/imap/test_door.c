@@ -91,7 +91,7 @@ static void starttls(void **state)
     fake.tls_available = false;
     fake.mechanisms = "SCRAM-SHA-256";
     fake_door_open(&fake, &imap_door);
-    expect(&fake.output, "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID LOGINDISABLED "
+    expect(&fake.output, "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID LOGINDISABLED "
                          "AUTH=SCRAM-SHA-256] mail.example.org Restante is ready.\r\n");
     buf_clear(&fake.output);
     fake_door_feed(&fake, SLICE_LITERAL("a STARTTLS\r\nb LOGIN alice secret\r\n"
