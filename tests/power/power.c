@@ -120,12 +120,17 @@ static bool live(const struct control *control, const struct told *before)
 
 /* ---- images -------------------------------------------------------------------------------- */
 
-/* Anywhere; half of the time just behind something that matters more than a page of the index. */
+/* Anywhere; behind something that matters more than a page of the index; behind a tick that is not
+ * synced yet. */
 static uint32_t choose_event(void)
 {
-    uint32_t event = dice(disk->event_count + 1);
-    if (dice(2) == 0)
+    uint32_t event = dice(disk->event_count + 1), kind = dice(3);
+    if (kind == 0)
         return event;
+    while (kind == 1 && event < disk->event_count && !disk->events[event].log)
+        event++;
+    if (kind == 1)
+        return event < disk->event_count ? event + 1 : event;
     while (event < disk->event_count && disk->events[event].kind == DISK_WRITE)
         event++;
     uint32_t behind = event + dice(4);
@@ -142,13 +147,16 @@ static bool has_bytes(const struct disk_event *event, uint64_t *last)
     return size > 200;
 }
 
-/* A byte of a tick that a later tick proves to have been durable. */
+/* A byte of a tick that a later tick proves to have been durable; where there is one, of a tick
+ * that is not in the index yet. */
 static void choose_flip(struct cut *cut)
 {
     uint32_t later = UINT32_MAX, found = 0;
     uint64_t last;
     for (uint32_t i = cut->event; i-- > 0;) {
         const struct disk_event *event = &disk->events[i];
+        if (event->kind == DISK_SYNC_WRITE && found > 0)
+            break;
         if (!event->log || event->durable >= cut->event || !has_bytes(event, &last))
             continue;
         if (later != UINT32_MAX && event->durable < later && (found++ == 0 || dice(found) == 0)) {

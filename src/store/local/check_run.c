@@ -89,7 +89,7 @@ static bool repair(const char *directory, const struct store_check_options *opti
                                                 0,
                                                 {{0}},
                                                 "the index was made anew; the old one is kept "
-                                                "beside it as index.bad-N"});
+                                                "beside it as index.bad"});
     }
     event_base_free(base);
     return opened;

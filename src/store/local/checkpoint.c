@@ -54,6 +54,8 @@ static void dropped(struct local *local, struct checkpoint_job *work)
     local->frozen = NULL;
     local->checkpoint = work->checkpoint.position;
     local->index_txn = work->checkpoint.index_txn;
+    if (local->checkpoint_failing)
+        local->stats.trouble[0] = '\0';
     local->checkpoint_failing = false;
     local->stats.checkpoints++;
     local_blobs_thaw(local, work->checkpoint.blobs, work->checkpoint.blob_count);
@@ -65,6 +67,13 @@ static void dropped(struct local *local, struct checkpoint_job *work)
     local_unblock(local);
 }
 
+/* LMDB says EIO of a short write, which is how a disk becomes full. Nothing of the transaction
+ * counts then, as with ENOSPC. */
+static bool is_full(const struct local *local, int code)
+{
+    return code == ENOSPC || code == EDQUOT || (code == EIO && atomic_load(&local->space_low));
+}
+
 static void on_committed(struct post_item *item)
 {
     struct checkpoint_job *work =
@@ -74,7 +83,7 @@ static void on_committed(struct post_item *item)
     local->committing = false;
     if (work->code == 0) {
         dropped(local, work);
-    } else if (work->code == ENOSPC || work->code == EDQUOT) {
+    } else if (is_full(local, work->code)) {
         local_trouble(local, "the index cannot be written: %s", strerror(work->code));
         local->checkpoint_failing = true;
         local_unblock(local);

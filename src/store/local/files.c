@@ -72,8 +72,8 @@ bool files_sync_directory(const char *directory)
 
 bool files_make_directory(const char *directory)
 {
-    if (mkdir(directory, 0700) != 0)
-        return errno == EEXIST;
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST)
+        return false;
     return files_sync_directory(files_path(directory, "..").text);
 }
 

@@ -19,7 +19,8 @@ bool files_write(int fd, struct slice bytes);
 bool files_read(int fd, uint64_t offset, void *bytes, size_t size);
 /* Makes names in a directory last. */
 bool files_sync_directory(const char *directory);
-/* mkdir, and its name made to last; true when it is there already. */
+/* mkdir, and its name made to last, also when it is there already: whoever made it may have died
+ * before that. */
 bool files_make_directory(const char *directory);
 
 /* Names "<16 hex digits>[-<16 hex digits>]<suffix>", sorted by the first number. */

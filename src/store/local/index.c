@@ -66,7 +66,7 @@ static int open_databases(struct index *index)
 static int set_size(struct index *index, const char *path)
 {
     struct stat status;
-    uint64_t size = MAP_START;
+    uint64_t size = fault_hit("store.index.map") == 0 ? MAP_START : 256 << 10;
     if (stat(files_path(path, "data.mdb").text, &status) == 0)
         while (size < 2 * (uint64_t)status.st_size)
             size *= 2;
@@ -91,6 +91,11 @@ bool index_open(struct index *index, const char *volume_path, struct error *erro
         index_close(index);
         return error_set(error, "%s: %s", path.text, mdb_strerror(code));
     }
+    /* LMDB does not care for the names of its files. */
+    if (!files_sync_directory(path.text)) {
+        index_close(index);
+        return error_errno(error, "%s cannot be synced", path.text);
+    }
     return true;
 }
 
@@ -105,17 +110,16 @@ void index_close(struct index *index)
 bool index_set_aside(const char *volume_path, struct error *error)
 {
     struct files_path from = files_path(volume_path, "index");
-    for (int number = 1; number < 1000; number++) {
-        struct files_path to = files_path(volume_path, "index.bad-%d", number);
-        if (access(to.text, F_OK) == 0)
-            continue;
-        if ((errno = fault_hit("store.index.aside")) == 0 &&
-            (rename(from.text, to.text) == 0 || errno == ENOENT) &&
-            files_sync_directory(volume_path))
-            return true;
-        return error_errno(error, "%s cannot be set aside", from.text);
+    struct files_path to = files_path(volume_path, "index.bad");
+    if (access(from.text, F_OK) == 0) {
+        (void)unlink(files_path(to.text, "data.mdb").text);
+        (void)unlink(files_path(to.text, "lock.mdb").text);
+        (void)rmdir(to.text);
     }
-    return error_set(error, "%s: remove the old index.bad-N first", volume_path);
+    return ((errno = fault_hit("store.index.aside")) == 0 &&
+            (rename(from.text, to.text) == 0 || errno == ENOENT) &&
+            files_sync_directory(volume_path)) ||
+           error_errno(error, "%s cannot be set aside", from.text);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */

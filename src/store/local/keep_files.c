@@ -92,9 +92,16 @@ bool keep_journal(struct local *local, struct segment *const *segments, size_t c
     for (size_t i = 0; i + 1 < count; i++) {
         struct frame next;
         struct frame_segment info;
+        size_t behind = i + 1;
         if (segments[i]->generation <= *journaled)
             continue;
-        if (!scan_segment(segments[i + 1], local->volume.uuid, &next, &info))
+        while (behind < count && !scan_segment(segments[behind], local->volume.uuid, &next, &info))
+            behind++;
+        if (behind == count)
+            return true;
+        /* One without a beginning is of a first tick that was torn, and nothing in it counts;
+         * unless another says that it goes on from there. */
+        if (behind > i + 1 && info.previous > segments[i]->generation)
             return error_set(error, "%s has no readable beginning",
                              segment_name(segments[i + 1]->generation).text);
         uint64_t end =
@@ -102,7 +109,8 @@ bool keep_journal(struct local *local, struct segment *const *segments, size_t c
         if (next.lsn > journaling.last &&
             !copy_segment(&journaling, segments[i], end, next.lsn, error))
             return false;
-        *journaled = segments[i]->generation;
+        *journaled = segments[behind - 1]->generation;
+        i = behind - 1;
     }
     return true;
 }

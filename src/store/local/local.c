@@ -312,8 +312,13 @@ static void drain(struct local *local)
         local->state = LOCAL_CLOSING;
     atomic_store(&local->stopping, true);
     post_run(local->posts);
-    while (is_busy(local))
+    while (is_busy(local)) {
         post_wait(local->posts);
+        if (local->state == LOCAL_SERVING) { /* it has recovered meanwhile */
+            local->state = LOCAL_CLOSING;
+            atomic_store(&local->stopping, true);
+        }
+    }
     /* A last checkpoint, so that the next open has nothing to go through. */
     checkpoint_consider(local, true);
     while (local->committing)
@@ -368,6 +373,10 @@ bool store_local_open(struct event_base *base, const char *directory,
         !begin_life(local, &rebuild, error) || !recover(local, rebuild, error)) {
         destroy(local);
         return false;
+    }
+    if (rebuild) {
+        local->volume.unclean = 1; /* this index is new: what it dies of next is another thing */
+        (void)volume_save(&local->volume, NULL);
     }
     start(local);
     *store = &local->store;

@@ -173,7 +173,7 @@ enum index_found { INDEX_FOUND, INDEX_ABSENT, INDEX_CORRUPT, INDEX_FAILED };
 /* The directory "index" of the volume; made when it is not there. */
 bool index_open(struct index *index, const char *volume_path, struct error *error);
 void index_close(struct index *index);
-/* Renames "index" to "index.bad-N". It must be closed. */
+/* Renames "index" to "index.bad", in place of an older one. It must be closed. */
 bool index_set_aside(const char *volume_path, struct error *error);
 /* Reads and verifies every record of every database; counts bad values. False when the tree itself
  * cannot be read. */
@@ -241,15 +241,15 @@ struct blob {
     TAILQ_ENTRY(blob) in_dirty;
     TAILQ_ENTRY(blob) clean; /* while nothing but memory would be lost with it */
     uint64_t id;
-    struct place place; /* durable; not there while next > refs == 0 of a new one */
-    uint32_t refs;      /* by durable batches */
-    int64_t next;       /* by submitted ones */
-    uint32_t pins;      /* batches on their way that change it */
+    struct place place;         /* durable; not there while next > refs == 0 of a new one */
+    uint32_t refs;              /* by durable batches */
+    int64_t next;               /* by submitted ones */
+    uint32_t pins;              /* batches on their way that change it */
     TAILQ_HEAD(, claim) claims; /* in the order of submission */
-    bool known; /* else only its claims are here: the index has not been asked */
-    bool dirty, frozen; /* not in the index as it is here; being written to it */
-    bool verified;      /* checksum seen to be right since open */
-    bool listed;        /* on the list of clean ones */
+    bool known;                 /* else only its claims are here: the index has not been asked */
+    bool dirty, frozen;         /* not in the index as it is here; being written to it */
+    bool verified;              /* checksum seen to be right since open */
+    bool listed;                /* on the list of clean ones */
 };
 
 RB_HEAD(blobs, blob);
@@ -346,7 +346,7 @@ struct txn {
     uint64_t bytes;           /* in flight: operations and bodies */
     enum store_result preset; /* not OK: what it answers whatever it says (FENCED, UNAVAILABLE) */
     enum store_result result;
-    struct layer layer;     /* its effect on keys, once judged */
+    struct layer layer;   /* its effect on keys, once judged */
     struct claim *claims; /* on blobs, until it is judged */
     size_t claim_count;
     struct txn_blob *blobs; /* its effect on blobs */
@@ -552,9 +552,9 @@ bool replay_apply(struct replay *replay, struct id partition, struct slice ops);
  * index: fills kv, blobs (places from BODY headers of all segments) and live bytes from the newest
  * good snapshot, the journal and the segments, up to some LSN, and ends with a position from where
  * recover() goes on through the segments (generation 0: from the first; batches up to position.lsn
- * are skipped). *proven: every durable batch is certainly there; otherwise the epoch grows.
+ * are skipped). Where not every durable batch is certainly there, the epoch grows.
  */
-bool local_rebuild(struct local *local, bool *proven, struct error *error);
+bool local_rebuild(struct local *local, struct error *error);
 
 /* ---- the volume ---------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
  *
  * A batch that is missing (a damaged journal file, say) is named in the log and passed over;
  * operations that do not hold without it are passed over too. Then nothing proves any more that the
- * counters clients have seen are here: *proven is false and the epoch grows (recovery rule 4).
+ * counters clients have seen are here, and the epoch grows (recovery rule 4).
  *
  * The position is written last. Until then the index says nothing of where it stands, which
  * recover() takes for "to be made anew": a crash in here costs the time, nothing else.
@@ -409,23 +409,26 @@ static bool run(struct rebuild *rebuild, struct error *error)
     if (!commit(rebuild, error) || !begin(rebuild, error) || !count_live(rebuild, error))
         return false;
     struct position position = {.lsn = rebuild->lsn, .generation = goes_on_at(rebuild)};
+    /* Before the position: a crash between them must not leave an index that looks proven. */
+    if (rebuild->misfits > 0 || !rebuild->proven) {
+        rebuild->local->volume.epoch++;
+        if (!volume_save(&rebuild->local->volume, error))
+            return false;
+    }
     return lmdb(index_put_position(&rebuild->local->index, rebuild->txn, &position), error) &&
            commit(rebuild, error);
 }
 
-bool local_rebuild(struct local *local, bool *proven, struct error *error)
+bool local_rebuild(struct local *local, struct error *error)
 {
     struct rebuild rebuild = {.local = local, .proven = true};
     bool good = run(&rebuild, error);
     if (rebuild.txn != NULL)
         mdb_txn_abort(rebuild.txn);
     free(rebuild.places);
-    if (good && rebuild.misfits > 0) {
+    if (good && rebuild.misfits > 0)
         log_error("rebuild_misfits", "count=%llu", (unsigned long long)rebuild.misfits);
-        rebuild.proven = false;
-    }
-    *proven = rebuild.proven;
     log_info("index_rebuilt", "lsn=%llu bodies=%zu proven=%d", (unsigned long long)rebuild.lsn,
-             rebuild.place_count, rebuild.proven);
+             rebuild.place_count, rebuild.proven && rebuild.misfits == 0);
     return good;
 }

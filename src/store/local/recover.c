@@ -39,25 +39,36 @@ static void forget_all(struct local *local)
     local->log_bytes = 0;
 }
 
-/* Kind, and whether it was ever written; one that holds nothing of ours was made ahead of need. */
-static bool look_into(struct local *local, struct segment *segment, bool *used)
+/* Only what can be read and is zeros from end to end was made ahead of need. */
+static bool is_blank(struct segment *segment)
+{
+    static const uint8_t zeros[4096];
+    uint8_t bytes[sizeof(zeros)];
+    for (uint64_t at = 0; at < segment->size; at += sizeof(bytes)) {
+        uint64_t left = segment->size - at;
+        size_t size = left < sizeof(bytes) ? (size_t)left : sizeof(bytes);
+        if (!files_read(segment->fd, at, bytes, size)) {
+            segment->damaged = true;
+            return false;
+        }
+        if (memcmp(bytes, zeros, size) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Kind, and whether it was ever written. */
+static void look_into(struct local *local, struct segment *segment, bool *used)
 {
     struct frame frame;
     struct frame_segment info;
-    struct scan scan;
-    struct scanned found;
-    *used = scan_segment(segment, local->volume.uuid, &frame, &info);
-    if (*used) {
-        segment->kind = (enum segment_kind)info.kind;
-        segment->previous = info.previous;
-        segment->previous_end = info.previous_end;
-        segment->begun = true;
-        return true;
-    }
-    scan_init(&scan, segment, local->volume.uuid, 0, segment->size);
-    *used = scan_next(&scan, false, &found) != SCAN_END;
-    scan_finish(&scan);
-    return true;
+    segment->begun = scan_segment(segment, local->volume.uuid, &frame, &info);
+    *used = segment->begun || !is_blank(segment);
+    if (!segment->begun)
+        return;
+    segment->kind = (enum segment_kind)info.kind;
+    segment->previous = info.previous;
+    segment->previous_end = info.previous_end;
 }
 
 static bool take_segment(struct local *local, uint64_t generation, struct error *error)
@@ -163,21 +174,14 @@ static bool discard(struct local *local, struct error *error)
 /* unfinished: nobody wants to see it again. */
 static bool make_index(struct local *local, bool unfinished, struct error *error)
 {
-    bool proven = false;
     drop_reader_txns(local);
     if (local->index.env != NULL)
         index_close(&local->index);
     if (!unfinished)
         log_warn("store_index_rebuild", "volume=%s", id_text(local->volume.uuid).text);
     if (!(unfinished ? discard(local, error) : index_set_aside(local->volume.path, error)) ||
-        !index_open(&local->index, local->volume.path, error) ||
-        !local_rebuild(local, &proven, error))
+        !index_open(&local->index, local->volume.path, error) || !local_rebuild(local, error))
         return false;
-    if (!proven) {
-        local->volume.epoch++;
-        if (!volume_save(&local->volume, error))
-            return false;
-    }
     return read_index(local) == INDEX_FOUND ||
            error_set(error, "%s/index cannot be read", local->volume.path);
 }
@@ -406,10 +410,21 @@ static bool go_through(struct replay *replay, struct error *error)
     return replay->tail.size == 0 || rewrite_tail(replay, error);
 }
 
+/* Names too are what the page cache says: whoever made them may have died before their sync. */
+static bool sync_names(struct local *local, struct error *error)
+{
+    const char *path = local->volume.path;
+    return ((errno = fault_hit("store.recover.names")) == 0 && fsync(local->volume.segments) == 0 &&
+            files_sync_directory(files_path(path, "journal").text) &&
+            files_sync_directory(files_path(path, "snapshots").text)) ||
+           error_errno(error, "%s: its directories cannot be synced", path);
+}
+
 static bool attempt(struct local *local, bool rebuild, bool *index_bad, struct error *error)
 {
     forget_all(local);
-    if (!list_segments(local, error) || !get_index(local, rebuild, error))
+    if (!sync_names(local, error) || !list_segments(local, error) ||
+        !get_index(local, rebuild, error))
         return false;
     struct replay replay = {.local = local,
                             .error = error,
