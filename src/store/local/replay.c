@@ -232,13 +232,14 @@ static void replay_commit(struct replay *replay, const struct scanned *found)
 static void bad_bytes(struct replay *replay, const struct scanned *found, enum scan_outcome outcome,
                       struct segment *segment)
 {
-    if (fault_hit("control.truncate") != 0)
+    if (fault_hit("control.truncate") != 0) {
         stop(replay, false);
-    else if (replay->last < replay->proven)
+        replay->proven = replay->last;
+    } else if (replay->last < replay->proven) {
         name_damage(replay, segment, found->at, "a damaged frame");
-    else if (outcome == SCAN_PAYLOAD)
+    } else if (outcome == SCAN_PAYLOAD) {
         stop(replay, false);
-    else if (replay->suspect == NULL) {
+    } else if (replay->suspect == NULL) {
         replay->suspect = segment;
         replay->suspect_at = found->at;
     }
