@@ -12,8 +12,11 @@ $(BUILD)/build.ninja:
 	@scripts/need build
 	@meson setup $(BUILD) --prefix $(PREFIX) >/dev/null
 
-run: all ## start a server with a demo account on loopback
+PROGRAMS = restante $(addprefix restante-,master tls door auth worker reader control)
+
+run: $(BUILD)/build.ninja ## start a server with a demo account on loopback
 	@scripts/need run
+	@ninja -C $(BUILD) $(PROGRAMS)
 	@scripts/run $(BUILD)
 
 test: ## install what tests need, build, run everything
