@@ -152,6 +152,15 @@ static void forgotten(void *arg)
 void auth_purged(void *context, struct ipc_channel *channel, struct ipc_purged *message)
 {
     struct auth *auth = context;
+    struct auth_account account;
+    /* Only the worker that has its mail can say so, and only of one that was deleted. */
+    if (!auth_accounts_find_id(auth->accounts, message->account, &account) ||
+        account.state != AUTH_DELETED || account.volume >= AUTH_VOLUMES_MAX ||
+        auth->routes[account.volume] != ipc_peer_index(channel)) {
+        log_warn("purged_unasked", "id=%s worker=%u", id_text(message->account).text,
+                 ipc_peer_index(channel));
+        return;
+    }
     if (message->result != 0) {
         log_warn("account_purge_failed", "id=%s result=%u", id_text(message->account).text,
                  message->result); /* asked again when the worker or auth starts again */

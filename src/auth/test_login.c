@@ -467,6 +467,16 @@ static void test_delete(void **state)
     assert_true(admin(rig, "account-delete", "{\"name\":\"alice\"}").ok);
     assert_int_equal(login(rig, "alice", "x", NULL), IPC_AUTH_BAD_SECRET);
     assert_int_equal(auth_accounts_counts(rig->auth.accounts).deleted, 1);
+    /* Another worker, broken into, says that it has wiped it. */
+    struct id deleted = rig->ticket_account;
+    rig->auth.routes[0] = 5;
+    ipc_send_purged(rig->worker, &(struct ipc_purged){.account = deleted});
+    ipc_drain(rig->worker_side);
+    for (int i = 0; i < 100; i++)
+        event_base_loop(rig->db->base, EVLOOP_NONBLOCK);
+    assert_false(auth_accounts_busy(rig->auth.accounts));
+    assert_int_equal(auth_accounts_counts(rig->auth.accounts).deleted, 1);
+    rig->auth.routes[0] = AUTH_NO_WORKER;
     auth_route(&rig->auth, 0, 0);
     auth_purge_all(&rig->auth, 0); /* it is back */
     while (auth_accounts_counts(rig->auth.accounts).deleted > 0)
