@@ -1,7 +1,8 @@
 /*
  * The messages of an APPEND on their way in: each literal goes into a memfd, line ends made CRLF
  * (the stored form is the wire form), sealed when it is whole. All messages of one APPEND together
- * may be as large as one message may be, so a session cannot hold more memory than that.
+ * may be as large as one message may be, so a session cannot hold more memory than that; all
+ * sessions of the process together may hold SPOOLED_MESSAGES of that size, what is beyond fails.
  *
  * What can be refused is refused before the client sends it (RFC 3501 6.3.11, 7.5): no such
  * mailbox, too large, no room.
@@ -17,7 +18,9 @@
 #include "base/mem.h"
 #include "imap/append.h"
 
-enum { PIECE = 32 * 1024 };
+enum { PIECE = 32 * 1024, SPOOLED_MESSAGES = 16 };
+
+static uint64_t spooled; /* bytes in memory, of all sessions */
 
 struct message {
     int fd;
@@ -29,15 +32,28 @@ struct imap_spool {
     struct message messages[IMAP_SPOOLED_MAX];
     size_t count;
     uint64_t announced; /* bytes of all literals */
+    uint64_t most;      /* of `spooled` */
     uint8_t *piece;     /* of the message being read; not yet written */
     size_t piece_size;
     bool after_cr;
 };
 
+/* Gives back what is in memory of one that will not be kept. */
+static void fail(struct message *message)
+{
+    message->failed = true;
+    if (message->fd >= 0 && message->size > 0 && ftruncate(message->fd, 0) == 0) {
+        spooled -= message->size;
+        message->size = 0;
+    }
+}
+
 static void write_piece(struct imap_spool *spool)
 {
     struct message *message = &spool->messages[spool->count - 1];
     size_t written = 0;
+    if (!message->failed && spooled + spool->piece_size > spool->most)
+        fail(message);
     while (!message->failed && written < spool->piece_size) {
         int fault = fault_hit("imap.spool");
         ssize_t size =
@@ -49,6 +65,7 @@ static void write_piece(struct imap_spool *spool)
         written += size < 0 ? 0 : (size_t)size;
     }
     message->size += written;
+    spooled += written;
     spool->piece_size = 0;
 }
 
@@ -108,6 +125,7 @@ static void begin(struct imap_session *session, uint64_t size)
     message->fd = memfd_create("append", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     message->failed = message->fd < 0;
     spool->announced += size;
+    spool->most = session->host->settings->message_size * SPOOLED_MESSAGES;
     spool->piece = mem_alloc(PIECE);
     spool->piece_size = 0;
     spool->after_cr = false;
@@ -161,9 +179,11 @@ void imap_spool_destroy(struct imap_spool **spool)
 {
     if (*spool == NULL)
         return;
-    for (size_t i = 0; i < (*spool)->count; i++)
+    for (size_t i = 0; i < (*spool)->count; i++) {
+        spooled -= (*spool)->messages[i].size;
         if ((*spool)->messages[i].fd >= 0)
             close((*spool)->messages[i].fd);
+    }
     free((*spool)->piece);
     free(*spool);
     *spool = NULL;

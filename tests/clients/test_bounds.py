@@ -1,5 +1,6 @@
 """Clients that mean harm: what they make the server hold stays within its bound, and honest
 sessions beside them are served all the while. Counts and memory, never the clock."""
+import contextlib
 import os
 import socket
 import ssl
@@ -16,6 +17,32 @@ def private_kib(pid):
     another user, asked without privileges) there is no answer."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith(("Private_", "Swap:")))
+
+
+def everything_read(port):
+    """Nothing waits in a socket of that port, on its way in or out."""
+    with open("/proc/net/tcp") as file:
+        rows = [line.split() for line in file][1:]
+    return all(row[4] == "00000000:00000000" for row in rows if row[3] == "01" and
+               f"{port:04X}" in (row[1].partition(":")[2], row[2].partition(":")[2]))
+
+
+def workers(server):
+    for process in server.status()["processes"]:
+        if process["process"] == "master":
+            return [p["pid"] for p in process["processes"] if p["process"] == "worker"]
+    return []
+
+
+def memory_files(pid):
+    """Bytes in the memory files of APPEND that a process holds."""
+    total = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            path = f"/proc/{pid}/fd/{name}"
+            if os.readlink(path).startswith("/memfd:append"):
+                total += os.stat(path).st_size
+    return total
 
 
 class Bounds(unittest.TestCase):
@@ -108,6 +135,30 @@ class Bounds(unittest.TestCase):
         self.honest()
         self.grows_less("door", before_door, 100 * 20 + 4096, "a hundred literals before login")
         self.grows_less("worker", before, 40 * 128 + 8192, "forty literals of 20 MiB")
+
+    def test_literals_all_but_sent(self):
+        """Sessions that send all of a large message but its end: together they are bounded, and
+        when they go the room is there again."""
+        size = MIB
+        if os.geteuid() != 0:
+            self.skipTest("the memory of other users' processes is not shown")
+        with Server(config='message { size = 1M }\n') as server:
+            server.account("alice", "secret")
+            imap = server.imap("alice", "secret")
+            message = b"Subject: x\r\n\r\n" + b"y" * 50000
+            self.assertEqual(imap.append("INBOX", None, None, message)[0], "OK")
+            held = []
+            for _ in range(40):
+                held.append(server.imap("alice", "secret"))
+                held[-1].send(b"x APPEND INBOX {%d+}\r\n" % size + b"y" * (size - 1))
+            wait_until("all to be read", lambda: everything_read(server.ports["imap"]))
+            total = sum(memory_files(pid) for pid in workers(server))
+            self.assertGreater(total, 8 * size)
+            self.assertLessEqual(total, 16 * size)
+            for other in held:
+                other.shutdown()
+            wait_until("room", lambda: imap.append("INBOX", None, None, message)[0] == "OK")
+            imap.logout()
 
     def test_many_commands_pipelined(self):
         """200,000 at once, sent without reading: each is answered, in order, once it is read."""
