@@ -5,7 +5,7 @@ Each server gets a fresh store, the same certificate and the same accounts; each
 server, then on the other, ROUNDS times; the median counts. CPU is that of all processes of a server
 together, per operation. Prints a table with ratios and writes bench/report/report.json.
 
-usage: bench/run.py [--build DIR] [--rounds N] [--only WORD] [--quick] [--alone]"""
+usage: bench/run.py [--build DIR] [--rounds N] [--only WORD] [--messages N] [--quick] [--alone]"""
 import argparse
 import json
 import os
@@ -25,10 +25,10 @@ from lib.server import Server, free_ports, wait_until  # noqa: E402
 
 ACCOUNTS = 64
 PASSWORD = "bench"
-MESSAGES = 10000
+ALL = 0  # an operation is about every message of the mailbox
 
-# What is measured: title, options of the generator, messages per operation (where one command is
-# about all of them). bench0 holds MESSAGES messages and gets no others; bench1 ... get the rest.
+# What is measured: title, options of the generator, messages per operation (ALL where one command
+# is about all of them). bench0 holds --messages messages and gets no others; bench1 ... get the rest.
 RATES = [
     ("LOGIN + LOGOUT, 50 at once", "--connections 50 --accounts 50 --operations 8000 login", 1),
     ("the same, TLS", "--connections 50 --accounts 50 --operations 6000 login_tls", 1),
@@ -38,20 +38,20 @@ RATES = [
     ("LMTP, 10 recipients", "--first 1 --size 4096 --connections 4 --accounts 40 lmtp10", 1),
     ("APPEND 4 KB, 1 connection", "--first 1 --size 4096 append", 1),
     ("APPEND 4 KB, 16 connections", "--first 1 --size 4096 --connections 16 --accounts 16 append", 1),
-    ("FETCH meta of 10,000", "--operations 30 fetch_meta", MESSAGES),
-    ("FETCH FLAGS of 10,000", "--operations 300 fetch_flags", MESSAGES),
-    ("FETCH bodies of 10,000", "--operations 6 fetch_body", MESSAGES),
+    ("FETCH meta of all", "--operations 30 fetch_meta", ALL),
+    ("FETCH FLAGS of all", "--operations 300 fetch_flags", ALL),
+    ("FETCH bodies of all", "--operations 6 fetch_body", ALL),
     ("FETCH one, 16 sessions", "--connections 16 fetch_one", 1),
     ("STORE one, 1 session", "store_one", 1),
     ("STORE one, 16 sessions", "--connections 16 store_one", 1),
-    ("STORE 1:* of 10,000", "--operations 40 store_all", MESSAGES),
-    ("SELECT of 10,000", "--operations 20000 select", 1),
-    ("SEARCH SUBJECT of 10,000", "--operations 100 search_subject", 1),
-    ("SEARCH FROM of 10,000", "--operations 100 search_from", 1),
-    ("SEARCH BODY of 10,000", "--operations 2 search_body", 1),
-    ("POP3 whole session of 10,000", "--operations 2 pop3", 1),
+    ("STORE 1:*", "--operations 40 store_all", ALL),
+    ("SELECT of all", "--operations 20000 select", 1),
+    ("SEARCH SUBJECT of all", "--operations 100 search_subject", 1),
+    ("SEARCH FROM of all", "--operations 100 search_from", 1),
+    ("SEARCH BODY of all", "--operations 2 search_body", 1),
+    ("POP3 whole session of all", "--operations 2 pop3", 1),
     ("mixed users", "--first 1 --connections 16 --accounts 32 mixed", 1),
-    ("COPY of 10,000", "--operations 2 copy_all", MESSAGES),
+    ("COPY of all", "--operations 2 copy_all", ALL),
 ]
 # title, options, which value of the generator counts, its unit (smaller is better)
 OTHERS = [
@@ -193,14 +193,14 @@ def measure_all(options, servers, rounds, seconds, table):
     for title, words, per in RATES:
         if options.only.lower() not in title.lower():
             continue
-        rows = {server.name: [] for server in servers}
+        rows, units = {server.name: [] for server in servers}, per or options.messages
         for number in range(rounds):
             for server in servers:
                 values = load(options.build, server,
                               [*words.split(), "--seed", str(number + 1)], seconds)
                 if values.get("failed"):
                     print(f"  {server.name}: {values['failed']:.0f} operations failed")
-                rows[server.name].append((values["rate"] * per, values.get("cpu", 0) / per,
+                rows[server.name].append((values["rate"] * units, values.get("cpu", 0) / units,
                                           values.get("p99", 0)))
         table.rate(title, {s: [statistics.median(column) for column in zip(*row)]
                            for s, row in rows.items()})
@@ -218,12 +218,15 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="measures whose title holds this")
-    parser.add_argument("--quick", action="store_true", help="one round of at most 2 s each")
+    parser.add_argument("--messages", type=int, help="in the mailbox that is read (10,000)")
+    parser.add_argument("--quick", action="store_true",
+                        help="one round of at most 1 s each, 2,000 messages: a first look")
     parser.add_argument("--alone", action="store_true", help="without Dovecot")
     options = parser.parse_args()
     subprocess.run(["ninja", "-C", options.build, "bench/bench-load"], check=True,
                    stdout=subprocess.DEVNULL)
-    rounds, seconds = (1, 2) if options.quick else (options.rounds, 6)
+    options.messages = options.messages or (2000 if options.quick else 10000)
+    rounds, seconds = (1, 1) if options.quick else (options.rounds, 6)
     peers = [Dovecot] if shutil.which("dovecot") and not options.alone else []
     servers = []
     try:
@@ -231,10 +234,10 @@ def main():
         raw = {name: generate(options.build, [name], 2)["rate"]
                for name in ("raw_sync", "raw_send", "raw_connect")}
         print(f"this machine: {raw['raw_sync']:,.0f} fdatasync/s, loopback {raw['raw_send']:,.0f} MB/s, "
-              f"{raw['raw_connect']:,.0f} connect + close/s; filling {MESSAGES} messages ...")
+              f"{raw['raw_connect']:,.0f} connect + close/s; filling {options.messages:,} messages ...")
         idle = {s.name: memory(s) / 1e3 for s in servers}
         for server in servers:
-            load(options.build, server, ["--connections=8", f"--operations={MESSAGES}", "--seed=99", "lmtp"], 120)
+            load(options.build, server, ["--connections=8", f"--operations={options.messages}", "--seed=99", "lmtp"], 120)
         table = Table(servers)
         table.report["machine"] = raw
         table.other("start to first greeting", {s.name: s.start * 1e3 for s in servers}, "ms")

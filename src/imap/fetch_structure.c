@@ -187,7 +187,9 @@ void fetch_put_date(struct buf *out, uint64_t date_us, int32_t zone_minutes)
     int32_t year;
     uint32_t month, day;
     imap_date_of(days, &year, &month, &day);
-    buf_printf(out, "\"%2u-%s-%04d %02u:%02u:%02u %c%02u%02u\"", day, imap_months[month - 1], year,
-               second / 3600, second / 60 % 60, second % 60, zone_minutes < 0 ? '-' : '+',
-               zone / 60, zone % 60);
+    char text[64];
+    int size = snprintf(text, sizeof(text), "\"%2u-%s-%04d %02u:%02u:%02u %c%02u%02u\"", day,
+                        imap_months[month - 1], year, second / 3600, second / 60 % 60, second % 60,
+                        zone_minutes < 0 ? '-' : '+', zone / 60, zone % 60);
+    buf_add(out, text, (size_t)size);
 }
