@@ -238,6 +238,27 @@ class Qresync(unittest.TestCase):
             self.check(client)
             client.drop()
 
+    def test_match(self):
+        """3.2.5.2: the client's numbers narrow what a server that does not remember must tell. A
+        MODSEQ that was never given out is such a case."""
+        connection, lines = Connection(self.server), []
+        for _ in range(10):
+            self.server.deliver("alice", self.message())
+        connection.command("ENABLE QRESYNC")
+        connection.command("SELECT INBOX", lines.append)
+        uidvalidity = re.search(r"UIDVALIDITY (\d+)", "".join(lines))[1]
+        connection.command("STORE 2,5 +FLAGS.SILENT (\\Deleted)")
+        connection.command("EXPUNGE")
+        for known, vanished in (("", "2,5"), (" 3:9", "5"), (" 1:10 (1,3,5 1,4,7)", None),
+                                (" 1:10 (1,3,5 1,4,6)", "5"), (" 1:10 (2 2)", "2,5"),
+                                (" (1:3 1,3:4)", "5"), (" 1:20 (8 10)", None)):
+            lines.clear()
+            connection.command(f"SELECT INBOX (QRESYNC ({uidvalidity} 99999999{known}))",
+                               lines.append)
+            told = [line for line in lines if "VANISHED" in line]
+            self.assertEqual(told, [f"* VANISHED (EARLIER) {vanished}"] if vanished else [], known)
+        connection.close()
+
     def volume(self):
         return os.path.join(self.server.data, "volumes", "0")
 
