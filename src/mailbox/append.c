@@ -12,18 +12,34 @@ enum { APPEND_BATCH_MESSAGES = 40, APPEND_BATCH_BYTES = 3 << 20 };
 
 /* ---- the appender --------------------------------------------------------------------------- */
 
-enum mailbox_result appender_begin(struct appender *appender, struct box *box, uint64_t count)
+static enum mailbox_result begin(struct appender *appender, struct box *box, uint32_t first,
+                                 uint64_t count, bool imports)
 {
-    struct box_record *record = &box->submitted;
-    if (record->unpublished > 0) {
+    if (box->submitted.unpublished > 0) {
         account_mend(box->account, false);
         return MAILBOX_UNAVAILABLE;
     }
-    if (count > UID_MAX || record->uidnext > UID_MAX - count)
+    if (count > UID_MAX || first > UID_MAX - count)
         return MAILBOX_LIMIT;
-    *appender = (struct appender){.box = box, .uid = record->uidnext, .first = record->uidnext};
+    *appender = (struct appender){.box = box, .uid = first, .first = first, .imports = imports};
     TAILQ_INIT(&appender->effects);
     return MAILBOX_OK;
+}
+
+enum mailbox_result appender_begin(struct appender *appender, struct box *box, uint64_t count)
+{
+    const struct box_record *record = &box->submitted;
+    bool kept = record->import_end > record->uidnext; /* UIDs for an import */
+    return begin(appender, box, kept ? record->import_end : record->uidnext, count, false);
+}
+
+enum mailbox_result appender_begin_import(struct appender *appender, struct box *box,
+                                          uint32_t first, uint32_t last)
+{
+    const struct box_record *record = &box->submitted;
+    if (first < record->uidnext || record->import_end == 0)
+        return MAILBOX_CANNOT;
+    return begin(appender, box, first, (uint64_t)last - first + 1, true);
 }
 
 static uint32_t appender_slot(struct appender *appender, struct change *change)
@@ -76,9 +92,12 @@ void appender_hold(struct appender *appender, struct change *change)
 void appender_publish(struct appender *appender, struct change *change)
 {
     struct box_record *record = &appender->box->submitted;
-    for (uint32_t uid = appender->first; uid < appender->uid; uid++)
-        change_note(change, appender->box->id, CHANGE_ADD, uid);
+    const struct effect *effect;
+    TAILQ_FOREACH (effect, &appender->effects, link)
+        change_note(change, appender->box->id, CHANGE_ADD, effect->entry.uid);
     record->uidnext = appender->uid;
+    if (appender->imports)
+        record->import_next = appender->uid;
     record->unpublished = 0;
     record->messages += appender->messages;
     record->unseen += appender->unseen;
@@ -169,7 +188,7 @@ struct append_op {
     struct op op;
     struct slice name;
     struct arrival *arrivals;
-    size_t count, waiting, next;
+    size_t count, with_uid, waiting, next;
     uint64_t size;
     struct appender appender;
     struct mailbox_appended appended;
@@ -191,7 +210,11 @@ static enum op_step append_begin(struct append_op *append)
         return op_fail(&append->op, MAILBOX_OVER_QUOTA);
     if (account->submitted.email_next > UINT32_MAX - 0x20000 - append->count)
         return op_fail(&append->op, MAILBOX_LIMIT);
-    enum mailbox_result result = appender_begin(&append->appender, box, append->count);
+    enum mailbox_result result =
+        append->with_uid == 0
+            ? appender_begin(&append->appender, box, append->count)
+            : appender_begin_import(&append->appender, box, append->arrivals[0].uid,
+                                    append->arrivals[append->count - 1].uid);
     if (result != MAILBOX_OK)
         return op_fail(&append->op, result);
     append->appended.uidvalidity = box->submitted.uidvalidity;
@@ -228,8 +251,10 @@ static enum op_step append_prepare(struct op *op)
     for (unsigned used = 0; append->next < append->count && used < APPEND_BATCH_MESSAGES &&
                             store_batch_bytes(change->batch) < APPEND_BATCH_BYTES;
          used++) {
-        uint64_t blob =
-            arrival_store(change, &append->appender, &append->arrivals[append->next++], 0);
+        const struct arrival *arrival = &append->arrivals[append->next++];
+        if (arrival->uid > 0)
+            append->appender.uid = arrival->uid;
+        uint64_t blob = arrival_store(change, &append->appender, arrival, 0);
         ASSERT(blob != 0);
     }
     bool last = append->next == append->count;
@@ -287,6 +312,7 @@ static void append_source(struct append_op *append, struct arrival *arrival,
     struct arena *arena = &append->op.arena;
     arrival->prefix = arena_copy(arena, source->prefix);
     arrival->uidl = arena_copy(arena, source->uidl);
+    arrival->uid = source->uid;
     arrival->date_us = source->date_us;
     arrival->zone_minutes = source->zone_minutes;
     flags_copy(arena, &source->flags, &arrival->flags);
@@ -317,8 +343,13 @@ void mailbox_append(struct mailbox_account *account, struct slice name,
     if (!name_normalise(name, &append->op.arena, &append->name))
         append->name = SLICE_NONE;
     append->waiting = 1; /* this call */
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         append_source(append, &append->arrivals[i], &sources[i]);
+        append->with_uid += sources[i].uid > 0;
+        if (append->with_uid != 0 &&
+            (append->with_uid != i + 1 || (i > 0 && sources[i].uid <= sources[i - 1].uid)))
+            append->refused = MAILBOX_CANNOT;
+    }
     if (count == 0)
         append->refused = MAILBOX_LIMIT;
     append_ready(append);

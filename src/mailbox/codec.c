@@ -98,7 +98,8 @@ bool codec_account_get(struct slice value, struct account_record *record)
 
 void codec_box_put(const struct box_record *record, struct buf *out)
 {
-    buf_u8(out, CODEC_FORMAT);
+    bool imported = record->import_end > 0;
+    buf_u8(out, imported ? CODEC_FORMAT_BOX_IMPORTED : CODEC_FORMAT);
     buf_u8(out, (uint8_t)record->state);
     buf_u32(out, record->parent);
     buf_u32(out, record->special);
@@ -116,14 +117,20 @@ void codec_box_put(const struct box_record *record, struct buf *out)
     buf_u32(out, record->dead_below);
     buf_u32(out, record->expunged);
     buf_u32(out, record->expunged_since);
+    if (imported) {
+        buf_u32(out, record->import_next);
+        buf_u32(out, record->import_end);
+    }
     buf_packed(out, record->name);
 }
 
 bool codec_box_get(struct slice value, struct box_record *record)
 {
     struct cursor cursor = cursor_make(value);
-    if (cursor_u8(&cursor) != CODEC_FORMAT)
+    uint8_t format = cursor_u8(&cursor);
+    if (format != CODEC_FORMAT && format != CODEC_FORMAT_BOX_IMPORTED)
         return false;
+    bool imported = format == CODEC_FORMAT_BOX_IMPORTED;
     record->state = (enum box_state)cursor_u8(&cursor);
     record->parent = cursor_u32(&cursor);
     record->special = cursor_u32(&cursor);
@@ -144,9 +151,12 @@ bool codec_box_get(struct slice value, struct box_record *record)
     record->dead_below = cursor_u32(&cursor);
     record->expunged = cursor_u32(&cursor);
     record->expunged_since = cursor_u32(&cursor);
+    record->import_next = imported ? cursor_u32(&cursor) : 0;
+    record->import_end = imported ? cursor_u32(&cursor) : 0;
     record->name = cursor_packed(&cursor);
     return cursor_done(&cursor) && record->state <= BOX_DELETED && record->uidnext > 0 &&
-           record->tail_used <= PAGE_ENTRIES && record->name.size > 0;
+           record->tail_used <= PAGE_ENTRIES && record->name.size > 0 &&
+           imported == (record->import_end > 0);
 }
 
 void codec_page_empty(uint8_t page[PAGE_SIZE])

@@ -7,7 +7,7 @@
 #include "base/id.h"
 #include "mailbox/mailbox.h"
 
-enum { CODEC_FORMAT = 1 };
+enum { CODEC_FORMAT = 1, CODEC_FORMAT_BOX_IMPORTED = 2 };
 
 /* The first byte of a key. What an open account needs stands together, so that one scan gets it. */
 enum codec_kind {
@@ -72,7 +72,10 @@ struct box_record {
     uint32_t dead_below;     /* entries below this uid belong to a mailbox deleted under this id */
     uint32_t expunged;       /* entries that wait for the end of their grace; a hint */
     uint32_t expunged_since; /* the oldest of them, seconds; a hint */
-    struct slice name;       /* leaf, NFC; whoever has the record says who owns it */
+    /* UIDs from import_next to below import_end are kept for messages that an import brings with
+     * their UIDs; what comes in otherwise goes behind import_end. import_end 0: there was none. */
+    uint32_t import_next, import_end;
+    struct slice name; /* leaf, NFC; whoever has the record says who owns it */
 };
 void codec_box_put(const struct box_record *record, struct buf *out);
 /* name points into value. */

@@ -125,6 +125,7 @@ void box_info(struct box *box, struct mailbox_info *info)
         .object = record->object,
         .uidvalidity = record->uidvalidity,
         .uidnext = record->uidnext,
+        .import_next = record->import_next,
         .modseq = record->modseq,
         .messages = record->messages,
         .unseen = record->unseen,

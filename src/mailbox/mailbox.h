@@ -129,7 +129,8 @@ struct mailbox_info {
     struct slice name; /* full, UTF-8 NFC, '/' between levels; valid until the next loop turn */
     struct id object;  /* MAILBOXID (RFC 8474): stays through renames */
     uint32_t uidvalidity, uidnext;
-    uint64_t modseq; /* HIGHESTMODSEQ */
+    uint32_t import_next; /* see mailbox_adopt(); 0: nothing was imported with UIDs */
+    uint64_t modseq;      /* HIGHESTMODSEQ */
     uint32_t messages, unseen, deleted;
     uint64_t size; /* sum of RFC822.SIZE */
     uint32_t special;
@@ -201,6 +202,7 @@ struct mailbox_source {
     uint64_t date_us;     /* INTERNALDATE, since 1970; 0: now */
     int32_t zone_minutes; /* of INTERNALDATE as the client gave it; kept */
     struct slice uidl;    /* a UIDL it brings along; empty: the default */
+    uint32_t uid;         /* a UID it brings along, see mailbox_adopt(); 0: the next */
 };
 
 struct mailbox_appended {
@@ -209,10 +211,22 @@ struct mailbox_appended {
 };
 typedef void mailbox_append_done(void *arg, enum mailbox_result result,
                                  const struct mailbox_appended *appended);
-/* All or none (RFC 3502). Copies what it needs of the sources before it returns, but for fd. */
+/* All or none (RFC 3502). Copies what it needs of the sources before it returns, but for fd.
+ * CANNOT: UIDs that only some bring, that do not ascend, or are below UIDNEXT. */
 void mailbox_append(struct mailbox_account *account, struct slice name,
                     const struct mailbox_source *sources, size_t count, mailbox_append_done *done,
                     void *arg);
+
+/*
+ * Makes the mailbox the heir of one on another server: it takes over that UIDVALIDITY, and the UIDs
+ * below uidnext are kept for mailbox_append() of messages that bring theirs; whatever else comes in
+ * meanwhile goes behind them. mailbox_info's import_next is the first UID that no import has
+ * brought; UIDs between it and UIDNEXT were lost to mail that came between two imports. finished:
+ * nothing more will be brought below uidnext, which becomes UIDNEXT unless that is higher.
+ * OK, NO_SUCH; CANNOT: another UIDVALIDITY, and there is or has been mail in it.
+ */
+void mailbox_adopt(struct mailbox_account *account, struct slice name, uint32_t uidvalidity,
+                   uint32_t uidnext, bool finished, mailbox_done *done, void *arg);
 
 /* ---- delivery ------------------------------------------------------------------------------ */
 

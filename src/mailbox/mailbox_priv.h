@@ -320,11 +320,15 @@ void change_expunge(struct change *change, struct box *box, const struct mailbox
 struct appender {
     struct box *box;
     uint32_t uid, first;
+    bool imports; /* brings its UIDs */
     struct effects effects;
     uint32_t messages, unseen, deleted;
     uint64_t size;
 };
 enum mailbox_result appender_begin(struct appender *appender, struct box *box, uint64_t count);
+/* The same with the UIDs that messages bring: before each appender_add() the caller sets uid. */
+enum mailbox_result appender_begin_import(struct appender *appender, struct box *box,
+                                          uint32_t first, uint32_t last);
 /* Fills uid, modseq and save_date of the entry. source: a UID for the effect. */
 void appender_add(struct appender *appender, struct change *change, struct mailbox_entry *entry,
                   uint32_t source);
@@ -476,6 +480,7 @@ struct arrival {
     struct mailbox_flags flags;
     uint64_t date_us;
     int32_t zone_minutes;
+    uint32_t uid; /* 0: the next */
 };
 /* Email, summary and entry of one message; blob: 0 makes a new one, else it is shared. Gives the
  * blob; 0 when a limit of keywords is met (nothing is done then). */

@@ -84,6 +84,22 @@ static void test_box(void **state)
         assert_false(codec_box_get(slice_make(bytes.data, size), &out));
     bytes.data[0] = 2;
     assert_false(codec_box_get(buf_slice(&bytes), &out));
+    bytes.data[0] = 3;
+    assert_false(codec_box_get(buf_slice(&bytes), &out));
+    in.import_next = 7;
+    in.import_end = 9;
+    buf_clear(&bytes);
+    codec_box_put(&in, &bytes);
+    assert_int_equal(bytes.size, 94 + 4 + 4);
+    assert_int_equal(bytes.data[0], 2);
+    assert_int_equal(bytes.data[86], 7);
+    assert_int_equal(bytes.data[90], 9);
+    assert_true(codec_box_get(buf_slice(&bytes), &out));
+    assert_true(slice_equal(in.name, out.name));
+    assert_int_equal(out.import_next, 7);
+    assert_int_equal(out.import_end, 9);
+    for (size_t size = 0; size < bytes.size; size++)
+        assert_false(codec_box_get(slice_make(bytes.data, size), &out));
     buf_finish(&bytes);
     buf_finish(&again);
 }

@@ -1,7 +1,7 @@
 /*
- * CREATE, DELETE, RENAME, SUBSCRIBE. A mailbox is one record that names its parent by id: renaming
- * a tree changes one record, deleting a mailbox changes one and leaves the rest to housekeeping.
- * Here everything looks at submitted state; list.c shows the durable one.
+ * CREATE, DELETE, RENAME, SUBSCRIBE, adoption by an import. A mailbox is one record that names its
+ * parent by id: renaming a tree changes one record, deleting a mailbox changes one and leaves the
+ * rest to housekeeping. Here everything looks at submitted state; list.c shows the durable one.
  */
 #include <stdlib.h>
 
@@ -100,6 +100,7 @@ static void box_revive(struct change *change, struct box *box)
         change->now > account->uidvalidity_last ? change->now : account->uidvalidity_last + 1;
     box->submitted.uidvalidity = account->uidvalidity_last;
     box->submitted.object = id_random();
+    box->submitted.import_next = box->submitted.import_end = 0;
     box->submitted.state = BOX_LIVE;
     change_touch(change, box);
 }
@@ -136,13 +137,14 @@ static uint32_t make_parents(struct op *op, struct change **change, struct slice
     }
 }
 
-/* ---- one op for the four ------------------------------------------------------------------- */
+/* ---- one op for all ------------------------------------------------------------------- */
 
 struct tree_op {
     struct op op;
     struct slice name, to;
     uint32_t special;
-    bool subscribed;
+    uint32_t uidvalidity, uidnext; /* adopt */
+    bool subscribed, finished;
     mailbox_done *done;
     void *arg;
 };
@@ -282,11 +284,46 @@ static enum op_step refuse_prepare(struct op *op)
     return op_fail(op, MAILBOX_BAD_NAME);
 }
 
+static enum op_step adopt_prepare(struct op *op)
+{
+    struct tree_op *tree = (struct tree_op *)op;
+    struct account_record *account = &op->account->submitted;
+    struct box *box = box_lookup(op->account, tree->name);
+
+    if (box == NULL || box->submitted.state != BOX_LIVE)
+        return op_fail(op, MAILBOX_NO_SUCH);
+    struct box_record *record = &box->submitted;
+    if (tree->uidvalidity == 0 || tree->uidnext == 0 || tree->uidnext > UID_MAX)
+        return op_fail(op, MAILBOX_CANNOT);
+    if (record->uidvalidity != tree->uidvalidity &&
+        (record->uidnext > 1 || record->unpublished > 0 || record->dead_below > 0))
+        return op_fail(op, MAILBOX_CANNOT);
+    struct change *change = change_begin(op);
+    record->uidvalidity = tree->uidvalidity;
+    /* Near the end of the numbers it would leave none for mailboxes to come. */
+    if (account->uidvalidity_last < tree->uidvalidity && tree->uidvalidity < UID_MAX)
+        account->uidvalidity_last = tree->uidvalidity;
+    if (record->import_end == 0)
+        record->import_next = record->uidnext;
+    if (record->import_end < tree->uidnext)
+        record->import_end = tree->uidnext;
+    if (tree->finished) {
+        if (record->uidnext < record->import_end)
+            record->uidnext = record->import_end;
+        if (record->import_next < record->import_end)
+            record->import_next = record->import_end;
+    }
+    change_touch(change, box);
+    codec_change_add(&change->log, box->id, CHANGE_BOX, 0);
+    return tree_submit(change);
+}
+
 static const struct op_kind create_kind = {"create", create_prepare, NULL, NULL, tree_finish};
 static const struct op_kind delete_kind = {"delete", delete_prepare, NULL, NULL, tree_finish};
 static const struct op_kind rename_kind = {"rename", rename_prepare, NULL, NULL, tree_finish};
 static const struct op_kind subscribe_kind = {"subscribe", subscribe_prepare, NULL, NULL,
                                               tree_finish};
+static const struct op_kind adopt_kind = {"adopt", adopt_prepare, NULL, NULL, tree_finish};
 static const struct op_kind refuse_kind = {"refuse", refuse_prepare, NULL, NULL, tree_finish};
 
 static struct tree_op *tree_create(struct mailbox_account *account, const struct op_kind *kind,
@@ -325,6 +362,18 @@ void mailbox_subscribe(struct mailbox_account *account, struct slice name, bool 
     tree->subscribed = subscribed;
     if (!name_normalise(name, &tree->op.arena, &tree->name))
         tree->op.kind = &refuse_kind;
+    op_enqueue(&tree->op);
+}
+
+void mailbox_adopt(struct mailbox_account *account, struct slice name, uint32_t uidvalidity,
+                   uint32_t uidnext, bool finished, mailbox_done *done, void *arg)
+{
+    struct tree_op *tree = tree_create(account, &adopt_kind, done, arg);
+    tree->uidvalidity = uidvalidity;
+    tree->uidnext = uidnext;
+    tree->finished = finished;
+    if (!name_normalise(name, &tree->op.arena, &tree->name))
+        tree->name = SLICE_NONE;
     op_enqueue(&tree->op);
 }
 
