@@ -6,6 +6,7 @@
  * nobody is ever told "unknown user" by an auth that does not know its users yet.
  */
 #include <event2/event.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -192,9 +193,71 @@ static void check_start(struct auth *auth, uint64_t request)
     store_check(auth->store, &options, check_done, check);
 }
 
+/* ---- a ticket for the administrator: import and export ----------------------------------------
+ *
+ * {"name": account, "conn": number of control's choice} -> {"worker": index}, when the worker has
+ * the ticket in its hands. No secret is asked for: who may use control's socket may set passwords.
+ */
+
+struct pass {
+    struct auth *auth;
+    uint64_t request;
+    uint32_t worker;
+};
+
+static void pass_flushed(void *arg)
+{
+    struct pass *pass = arg;
+    char json[40];
+    snprintf(json, sizeof(json), "{\"worker\":%u}", pass->worker);
+    child_answer(pass->auth->child, pass->request, true, false, slice_str(json));
+    free(pass);
+}
+
+static void pass_give(struct auth *auth, uint64_t request, struct slice json)
+{
+    json_t *object = json_loadb((const char *)json.data, json.size, 0, NULL);
+    const json_t *name = json_object_get(object, "name");
+    struct auth_account account;
+    if (!json_is_string(name) ||
+        auth_accounts_find(auth->accounts,
+                           slice_make(json_string_value(name), json_string_length(name)),
+                           &account) != AUTH_FOUND ||
+        account.state == AUTH_DELETED) {
+        json_decref(object);
+        child_answer_error(auth->child, request, "%s", auth_outcome_text(AUTH_UNKNOWN));
+        return;
+    }
+    struct ipc_channel *worker = auth_worker(auth, account.volume);
+    struct ipc_ticket ticket = {
+        .door = IPC_TICKET_CONTROL,
+        .conn = (uint64_t)json_integer_value(json_object_get(object, "conn")),
+        .account = account.id,
+        .volume = account.volume,
+        .quota = account.quota != 0 ? account.quota : auth->settings->quota_default,
+        .name = account.name,
+        .client = SLICE_LITERAL("local"),
+        .protocol = IPC_MOVE,
+        .secure = 1};
+    json_decref(object);
+    if (worker == NULL || !ipc_send_ticket(worker, &ticket)) {
+        child_answer_error(auth->child, request,
+                           "the process that holds this account's mail is not up; try again");
+        return;
+    }
+    log_info("account_moved", "account=%s", log_value(account.name).text);
+    struct pass *pass = MEM_NEW(struct pass);
+    *pass = (struct pass){auth, request, auth->routes[account.volume]};
+    ipc_when_flushed(worker, pass_flushed, pass);
+}
+
 static bool verb(void *state, uint64_t request, struct slice name, struct slice json)
 {
     struct auth *auth = state;
+    if (slice_equal_str(name, "account-ticket")) {
+        pass_give(auth, request, json);
+        return true;
+    }
     if (slice_equal_str(name, "check")) {
         check_start(auth, request);
         return true;

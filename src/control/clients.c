@@ -23,7 +23,8 @@ enum {
     CLIENTS_MAX = 64,
     LINE_MAX_BYTES = 8 * 1024 * 1024, /* an import of accounts */
     REQUEST_S = 3600,                 /* a check of a large store */
-    IDLE_S = 60,                      /* until the request has come */
+    TICKET_S = 30,
+    IDLE_S = 60, /* until the request has come */
 };
 
 struct client {
@@ -32,6 +33,8 @@ struct client {
     struct bufferevent *stream;
     struct request *request;
     unsigned gathering; /* an answer will come for which this must still be here */
+    uint64_t conn;      /* of the ticket that auth is asked for; 0: none */
+    bool handed;        /* the socket is a worker's now */
     bool ended;
 };
 
@@ -117,6 +120,69 @@ static void on_gathered(void *arg, struct slice text)
 }
 
 static const struct request_calls calls = {on_answer, on_done};
+
+/* ---- move: the connection itself goes to the worker that owns the account ----------------------
+ */
+
+/* The program has read nothing and sent nothing yet: it waits for this line. */
+static bool hand_over(struct client *client, uint32_t index, struct slice json)
+{
+    int fd = bufferevent_getfd(client->stream);
+    struct ipc_channel *worker = child_peer(client->control->child, IPC_WORKER, index);
+    struct buf line = {0};
+    if (worker == NULL)
+        return false;
+    buf_add_slice(&line, json);
+    buf_u8(&line, '\n');
+    ssize_t sent = send(fd, line.data, line.size, MSG_NOSIGNAL);
+    bool good = sent == (ssize_t)line.size;
+    buf_finish(&line);
+    return good &&
+           ipc_send_handover(worker, &(struct ipc_handover){
+                                         .conn = client->conn, .protocol = IPC_MOVE, .socket = fd});
+}
+
+static void on_ticket(void *arg, enum ipc_role role, uint32_t index, bool ok, bool more,
+                      struct slice json)
+{
+    struct client *client = arg;
+    json_t *object = json_loadb((const char *)json.data, json.size, 0, NULL);
+    const json_t *worker = json_object_get(object, "worker");
+    if (!ok)
+        write_line(client, json);
+    else if (json_is_integer(worker))
+        client->handed = hand_over(client, (uint32_t)json_integer_value(worker), json);
+    json_decref(object);
+    if (ok && !client->handed)
+        write_line(client, SLICE_LITERAL("{\"error\":\"the process that holds this account's mail "
+                                         "is not up; try again\"}"));
+}
+
+static const struct request_calls move_calls = {on_ticket, on_done};
+
+/* {"verb":"move","name":ACCOUNT}: the answer is a line, then src/move/wire.h with the worker. */
+static void move(struct client *client, const json_t *object)
+{
+    json_t *ask = json_pack("{s:O,s:I}", "name", json_object_get(object, "name"), "conn",
+                            (json_int_t)++client->control->next_conn);
+    char *text = ask == NULL ? NULL : json_dumps(ask, JSON_COMPACT);
+    json_decref(ask);
+    if (text == NULL) {
+        refuse(client, "the request needs the name of an account");
+        return;
+    }
+    client->conn = client->control->next_conn;
+    client->gathering++; /* done may run inside */
+    struct request *request =
+        request_create_one(client->control, IPC_AUTH, 0, SLICE_LITERAL("account-ticket"),
+                           slice_str(text), TICKET_S, &move_calls, client);
+    client->gathering--;
+    free(text);
+    if (client->ended)
+        destroy(client);
+    else
+        client->request = request;
+}
 
 /* Where a verb goes. A verb of all workers is answered by each, on its own line. */
 static const struct {
@@ -206,6 +272,8 @@ static void handle(struct client *client, struct slice line)
     } else if (!directed && strcmp(verb, "metrics") == 0) {
         client->gathering++;
         gather_metrics(client->control, on_gathered, client);
+    } else if (!directed && strcmp(verb, "move") == 0) {
+        move(client, object);
     } else {
         forward(client, object, slice_str(verb), line);
     }

@@ -74,7 +74,7 @@ struct control {
     struct request_list requests;
     struct client_list clients;
     size_t client_count;
-    uint64_t next_request;
+    uint64_t next_request, next_conn;
     struct evhttp *http;
     struct {
         int fd;

@@ -106,6 +106,8 @@ void ctl_progress(const char *what, uint64_t done, uint64_t total);
 
 extern const struct ctl_command ctl_account_parts[];
 int ctl_import(const struct ctl_command *self, int argc, char **argv);
+int ctl_import_mail(const struct ctl_command *self, int argc, char **argv);
+int ctl_export_mail(const struct ctl_command *self, int argc, char **argv);
 int ctl_serve(const struct ctl_command *self, int argc, char **argv);
 int ctl_deliver(const struct ctl_command *self, int argc, char **argv);
 int ctl_status(const struct ctl_command *self, int argc, char **argv);

@@ -25,6 +25,32 @@ static const struct ctl_command commands[] = {
          "    restante deliver alice < message.eml\n"
          "    restante deliver alice+lists@example.org --from bob@example.com < message.eml\n",
      .run = ctl_deliver},
+    {.name = "import",
+     .summary = "take over a Maildir or mbox, with UIDs and UIDLs",
+     .help = "usage: restante import ACCOUNT maildir|mbox PATH [--merge] [--data DIR]\n"
+             "\n"
+             "Reads the mail of another server into an account; the server must run. Messages,\n"
+             "flags, keywords, dates, folders and subscriptions are taken, and what Dovecot or\n"
+             "Courier wrote beside them: UIDVALIDITY, UIDs, UIDLs. So IMAP and POP3 programs\n"
+             "fetch nothing again. May be interrupted and run again: nothing comes twice.\n"
+             "Import before new mail is sent here.\n"
+             "  --merge         into folders that have mail of their own: with new UIDs\n"
+             "For mbox, PATH is a file (INBOX) or a directory of files (folders).\n"
+             "\n"
+             "    restante import alice maildir /home/alice/Maildir\n"
+             "    restante import alice mbox /var/mail/alice --merge\n",
+     .run = ctl_import_mail},
+    {.name = "export",
+     .summary = "write an account as a Maildir or mboxes",
+     .help = "usage: restante export ACCOUNT maildir|mbox PATH [--data DIR]\n"
+             "\n"
+             "Writes all mail of an account below PATH; the server must run. A Maildir has what\n"
+             "Dovecot needs to serve it with the same UIDs and UIDLs, and may be written again:\n"
+             "only what changed is. An mbox cannot hold all of that exactly.\n"
+             "\n"
+             "    restante export alice maildir /srv/out/alice\n"
+             "    restante export alice mbox alice-mboxes\n",
+     .run = ctl_export_mail},
     {.name = "status",
      .summary = "processes, sessions, health of a running server",
      .help = "usage: restante status [--json] [--data DIR]\n"

@@ -88,8 +88,9 @@ M(ticket,           AUTH, WORKER, ANY, F(u32, door, 0) F(u64, conn, 0) F(id, acc
                     F(u32, volume, 0) F(u64, quota, 0) F(text, name, 320) F(text, client, 64) \
                     F(u32, protocol, 0) F(u32, secure, 0)) \
 /* The connection itself. readahead: bytes that came behind the login command. tag: IMAP's, to be
- * answered. final: to be sent with the OK where the protocol has a place for it. */ \
-M(handover,         DOOR, WORKER, ANY, F(u64, conn, 0) F(u32, protocol, 0) F(text, tag, 256) \
+ * answered. final: to be sent with the OK where the protocol has a place for it. From control (its
+ * ticket names IPC_TICKET_CONTROL as the door): the administrator's import or export, IPC_MOVE. */ \
+M(handover,         DOOR | IPC_CONTROL, WORKER, ANY, F(u64, conn, 0) F(u32, protocol, 0) F(text, tag, 256) \
                     F(bytes, final, 1024) F(bytes, readahead, 32768) F(fd, socket, 0)) \
 /* Password changed, account disabled or deleted: end its sessions. */ \
 M(end_sessions,     AUTH, WORKER, ANY, F(id, account, 0) F(text, reason, 100)) \
@@ -136,7 +137,9 @@ M(purge,            AUTH, WORKER, ANY, F(id, account, 0) F(u32, volume, 0)) \
 M(purged,           WORKER, AUTH, ANY, F(id, account, 0) F(u32, result, 0))
 /* clang-format on */
 
-enum ipc_protocol { IPC_IMAP, IPC_POP3, IPC_LMTP, IPC_HTTP };
+enum ipc_protocol { IPC_IMAP, IPC_POP3, IPC_LMTP, IPC_HTTP, IPC_MOVE };
+
+static const uint32_t IPC_TICKET_CONTROL = UINT32_MAX; /* instead of a door's index */
 
 enum ipc_auth_result {
     IPC_AUTH_OK,

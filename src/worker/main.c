@@ -31,7 +31,8 @@ static void on_ticket(void *context, struct ipc_channel *channel, struct ipc_tic
 
 static void on_handover(void *context, struct ipc_channel *channel, struct ipc_handover *message)
 {
-    tickets_handover(context, ipc_peer_index(channel), message);
+    bool control = ipc_peer_role(channel) == IPC_CONTROL;
+    tickets_handover(context, control ? IPC_TICKET_CONTROL : ipc_peer_index(channel), message);
 }
 
 static void on_end_sessions(void *context, struct ipc_channel *channel,

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "imap/turns.h"
 #include "io/fd.h"
+#include "move/session.h"
 #include "worker/worker_priv.h"
 
 struct session {
@@ -78,7 +79,9 @@ void sessions_begin(struct worker *worker, const struct session_facts *facts,
         return; /* the descriptor is closed behind us */
     }
     struct session *session = MEM_NEW(struct session);
-    session->protocol = facts->protocol == IPC_POP3 ? &pop3_session : &imap_session;
+    session->protocol = facts->protocol == IPC_POP3   ? &pop3_session
+                        : facts->protocol == IPC_MOVE ? &move_session
+                                                      : &imap_session;
     session->account = facts->account.id;
     session->started_us = clock_monotonic_us();
     session->secure = facts->secure;
@@ -129,13 +132,14 @@ void sessions_end_all(struct worker *worker)
 
 void sessions_status(struct worker *worker, struct buf *json)
 {
-    size_t pop3 = 0;
+    size_t pop3 = 0, move = 0;
     struct session *session;
     RB_FOREACH (session, session_tree, &worker->sessions) {
         pop3 += session->protocol == &pop3_session;
+        move += session->protocol == &move_session;
     }
-    buf_printf(json, ",\"sessions\":%zu,\"imap\":%zu,\"pop3\":%zu", worker->session_count,
-               worker->session_count - pop3, pop3);
+    buf_printf(json, ",\"sessions\":%zu,\"imap\":%zu,\"pop3\":%zu,\"move\":%zu",
+               worker->session_count, worker->session_count - pop3 - move, pop3, move);
 }
 
 void sessions_list(struct worker *worker, size_t most, struct buf *json)
