@@ -128,9 +128,10 @@ void tickets_handover(struct worker *worker, uint32_t door, struct ipc_handover 
         }
     }
     struct ticket used = {0};
-    bool good = ticket != NULL && ticket->until_us > clock_monotonic_us() &&
-                (uint32_t)ticket->protocol == message->protocol && message->protocol <= IPC_POP3 &&
-                fd_is_stream(message->socket);
+    bool known =
+        door == IPC_TICKET_CONTROL ? message->protocol == IPC_MOVE : message->protocol <= IPC_POP3;
+    bool good = known && ticket != NULL && ticket->until_us > clock_monotonic_us() &&
+                (uint32_t)ticket->protocol == message->protocol && fd_is_stream(message->socket);
     if (ticket != NULL) {
         used = *ticket;
         drop(worker, ticket);
