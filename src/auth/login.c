@@ -25,7 +25,7 @@ struct login {
     uint32_t door;
     uint64_t conn;
     uint32_t protocol, secure, worker;
-    char client[65];
+    char client[65], name[321]; /* name: the account's, for IPC_SASL */
     const struct sasl_mechanism *mechanism;
     struct sasl_exchange *exchange;
     struct hash_job *job;
@@ -96,7 +96,8 @@ static void login_answer(struct login *login)
         if (door != NULL)
             ipc_send_auth_done(door, &(struct ipc_auth_done){.conn = login->conn,
                                                              .result = login->result,
-                                                             .worker = login->worker});
+                                                             .worker = login->worker,
+                                                             .final = slice_str(login->name)});
     }
     login_end(login);
 }
@@ -124,6 +125,11 @@ static void ticket_send(struct login *login)
     if (!auth_accounts_find_id(auth->accounts, login->account, &account) ||
         account.state != AUTH_ENABLED) {
         login_refuse(login, IPC_AUTH_BAD_SECRET, "disabled");
+        return;
+    }
+    if (login->protocol == IPC_SASL) { /* it asks; it gets no mail */
+        snprintf(login->name, sizeof(login->name), "%.*s", SLICE_PRINT(account.name));
+        login_answer(login);
         return;
     }
     struct ipc_channel *worker = auth_worker(auth, account.volume);

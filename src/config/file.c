@@ -182,7 +182,7 @@ void config_defaults(struct config *config)
 
 bool config_listen(struct config *config, struct slice text, struct error *error)
 {
-    static const char *const names[] = {"imap", "imaps", "pop3", "pop3s", "lmtp", "http"};
+    static const char *const names[] = {"imap", "imaps", "pop3", "pop3s", "lmtp", "auth", "http"};
     struct address address;
     if (config->listen_count == CONFIG_LISTEN_MAX)
         return error_set(error, "at most %d addresses to listen on", CONFIG_LISTEN_MAX);
@@ -194,5 +194,6 @@ bool config_listen(struct config *config, struct slice text, struct error *error
         config->listen[config->listen_count++] = address;
         return true;
     }
-    return error_set(error, "\"%s\" must be one of: imap imaps pop3 pop3s lmtp http", address.name);
+    return error_set(error, "\"%s\" must be one of: imap imaps pop3 pop3s lmtp auth http",
+                     address.name);
 }

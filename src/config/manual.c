@@ -62,15 +62,15 @@ static void write_default(struct buf *out, const struct setting *row)
 
 void config_write_defaults(struct buf *out)
 {
-    buf_add_str(out,
-                "# Restante needs no configuration. Every setting is here with its default,\n"
-                "# commented out. k, M, G may stand behind sizes; s, m, h, d behind times.\n"
-                "# `systemctl reload restante` (SIGHUP) reads it again.\n\n"
-                "# Where to listen: NAME=ADDRESS:PORT with NAME imap, imaps, pop3, pop3s, lmtp or\n"
-                "# http; ADDRESS is IPv4, [IPv6], or * for all; or NAME=unix:PATH,mode=0660,"
-                "group=NAME.\n"
-                "# Needs a restart.\n"
-                "#listen = { \"imap=*:143\", \"imaps=*:993\" }\n");
+    buf_add_str(
+        out, "# Restante needs no configuration. Every setting is here with its default,\n"
+             "# commented out. k, M, G may stand behind sizes; s, m, h, d behind times.\n"
+             "# `systemctl reload restante` (SIGHUP) reads it again.\n\n"
+             "# Where to listen: NAME=ADDRESS:PORT with NAME imap, imaps, pop3, pop3s, lmtp,\n"
+             "# auth or http; ADDRESS is IPv4, [IPv6], or * for all; or NAME=unix:PATH,mode=0660,"
+             "group=NAME.\n"
+             "# Needs a restart.\n"
+             "#listen = { \"imap=*:143\", \"imaps=*:993\" }\n");
     for (size_t i = 0; i < setting_count; i++) {
         if (!first_of_section(i))
             continue;

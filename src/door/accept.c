@@ -82,6 +82,7 @@ static void refuse(const struct door_listener *listener, int fd, const char *cli
         [IPC_IMAP] = "* BYE Too many connections\r\n",
         [IPC_POP3] = "-ERR [SYS/TEMP] Too many connections\r\n",
         [IPC_LMTP] = "421 4.7.0 Too many connections\r\n",
+        [IPC_SASL] = "",
     };
     if (!listener->tls) { /* there is nobody yet who could say it in TLS */
         const char *line = lines[listener->protocol];

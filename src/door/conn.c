@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "authsocket/auth_door.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/counter.h"
@@ -49,7 +50,7 @@ static uint64_t deadline(const struct door_conn *conn, const char **reason, cons
     }
     *reason = "timeout";
     *text = "Timeout";
-    if (conn->protocol->protocol != IPC_LMTP || conn->phase == CONN_HANDSHAKE) {
+    if (conn->protocol->protocol < IPC_LMTP || conn->phase == CONN_HANDSHAKE) {
         return conn->started_us + settings->timeout_login * 1000000;
     }
     if (conn->waiting) {
@@ -111,7 +112,10 @@ void conn_detach(struct door_conn *conn)
 
 static const struct door_protocol *protocol_of(enum ipc_protocol protocol)
 {
-    return protocol == IPC_IMAP ? &imap_door : protocol == IPC_POP3 ? &pop3_door : &lmtp_door;
+    return protocol == IPC_IMAP   ? &imap_door
+           : protocol == IPC_POP3 ? &pop3_door
+           : protocol == IPC_SASL ? &auth_door
+                                  : &lmtp_door;
 }
 
 void conn_create(struct door *door, const struct door_listener *listener, int fd,
@@ -133,7 +137,7 @@ void conn_create(struct door *door, const struct door_listener *listener, int fd
     counter_add(COUNTER_connections, 1);
     counter_add(COUNTER_sessions, 1);
     const struct settings *settings = settings_of(conn);
-    timer_within(conn, (time_t)(conn->protocol->protocol == IPC_LMTP && !listener->tls
+    timer_within(conn, (time_t)(conn->protocol->protocol >= IPC_LMTP && !listener->tls
                                     ? settings->timeout_lmtp
                                     : settings->timeout_login));
     conn_attach(conn, fd);

@@ -37,6 +37,9 @@ struct door_protocol {
     /* auth's answers to door_conn_authenticate(). */
     void (*challenge)(void *state, struct slice data);
     void (*auth_failed)(void *state, enum ipc_auth_result result);
+    /* Login went well, and the connection stays: for a protocol that asks for others. name: the
+     * account's. NULL: logged_in instead. */
+    void (*verified)(void *state, struct slice name);
     /* Login went well: fills tag for the handover. The connection leaves after this. */
     void (*logged_in)(void *state, struct slice *tag);
     /* A last word before the door closes it: BYE, -ERR, 421. reason: text for the client. */
@@ -82,6 +85,9 @@ void door_conn_starttls(struct door_conn *conn);
 /* One exchange at a time; answers through challenge, auth_failed, logged_in. initial.data NULL: no
  * initial response. Return DOOR_WAIT. */
 void door_conn_authenticate(struct door_conn *conn, struct slice mechanism, struct slice initial);
+/* The same on behalf of another client, whose address and TLS count instead of ours. */
+void door_conn_authenticate_for(struct door_conn *conn, struct slice client, bool secure,
+                                struct slice mechanism, struct slice initial);
 void door_conn_auth_response(struct door_conn *conn, struct slice data);
 void door_conn_auth_cancel(struct door_conn *conn); /* then auth_failed(CANCELLED) comes */
 

@@ -33,12 +33,18 @@ void login_away(struct door_conn *conn)
 
 void door_conn_authenticate(struct door_conn *conn, struct slice mechanism, struct slice initial)
 {
+    door_conn_authenticate_for(conn, slice_str(conn->client), conn->tls, mechanism, initial);
+}
+
+void door_conn_authenticate_for(struct door_conn *conn, struct slice client, bool secure,
+                                struct slice mechanism, struct slice initial)
+{
     struct ipc_channel *auth = auth_of(conn);
     struct ipc_auth_start start = {
         .conn = conn->id,
         .protocol = (uint32_t)conn->protocol->protocol,
-        .secure = conn->tls,
-        .client = slice_str(conn->client),
+        .secure = secure,
+        .client = client,
         .exporter = slice_make(conn->exporter, conn->exporter_size),
         .mechanism = mechanism.size > 32 ? SLICE_LITERAL("?") : mechanism,
         .has_initial = initial.data != NULL,
@@ -108,6 +114,10 @@ void login_done(struct door *door, const struct ipc_auth_done *message)
         conn->protocol->auth_failed(conn->state, message->result <= IPC_AUTH_CANCELLED
                                                      ? (enum ipc_auth_result)message->result
                                                      : IPC_AUTH_UNAVAILABLE);
+        return;
+    }
+    if (conn->protocol->verified != NULL) {
+        conn->protocol->verified(conn->state, message->final);
         return;
     }
     if (child_peer(door->child, IPC_WORKER, message->worker) == NULL) {

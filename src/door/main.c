@@ -13,7 +13,7 @@
 
 static void on_listener(void *context, struct ipc_channel *channel, struct ipc_listener *message)
 {
-    if (message->protocol <= IPC_LMTP) {
+    if (message->protocol <= IPC_LMTP || message->protocol == IPC_SASL) {
         door_listener_add(context, message);
     }
 }
@@ -157,7 +157,7 @@ static void drain(void *state)
 static void status(void *state, struct buf *json)
 {
     const struct door *door = state;
-    uint64_t counts[3] = {0}, waiting = 0;
+    uint64_t counts[IPC_SASL + 1] = {0}, waiting = 0;
     struct door_conn *conn;
     struct conn_tree *conns = &((struct door *)state)->conns;
     RB_FOREACH (conn, conn_tree, conns) {
@@ -165,11 +165,13 @@ static void status(void *state, struct buf *json)
         waiting += conn->waiting;
     }
     buf_printf(json,
-               ",\"connections\":%llu,\"imap\":%llu,\"pop3\":%llu,\"lmtp\":%llu,\"waiting\":%llu,"
+               ",\"connections\":%llu,\"imap\":%llu,\"pop3\":%llu,\"lmtp\":%llu,\"auth\":%llu,"
+               "\"waiting\":%llu,"
                "\"spool_bytes\":%llu",
                (unsigned long long)door->connections, (unsigned long long)counts[IPC_IMAP],
                (unsigned long long)counts[IPC_POP3], (unsigned long long)counts[IPC_LMTP],
-               (unsigned long long)waiting, (unsigned long long)door->charged);
+               (unsigned long long)counts[IPC_SASL], (unsigned long long)waiting,
+               (unsigned long long)door->charged);
 }
 
 /*

@@ -77,7 +77,8 @@ M(auth_start,       DOOR, AUTH, ANY, F(u64, conn, 0) F(u32, protocol, 0) F(u32, 
 M(auth_response,    DOOR, AUTH, ANY, F(u64, conn, 0) F(bytes, data, 16384)) \
 M(auth_cancel,      DOOR, AUTH, ANY, F(u64, conn, 0)) \
 M(auth_challenge,   AUTH, DOOR, ANY, F(u64, conn, 0) F(bytes, data, 16384)) \
-/* result: enum ipc_auth_result. final: SCRAM's server-final where the protocol must send it. */ \
+/* result: enum ipc_auth_result. final: SCRAM's server-final where the protocol must send it; for
+ * IPC_SASL, which gets this verdict alone and no ticket, the account's name. */ \
 M(auth_done,        AUTH, DOOR, ANY, F(u64, conn, 0) F(u32, result, 0) F(u32, worker, 0) \
                     F(bytes, final, 1024)) \
 /* SASL names a door may announce now, space-separated; plain_clear: PLAIN/LOGIN without TLS is
@@ -137,7 +138,7 @@ M(purge,            AUTH, WORKER, ANY, F(id, account, 0) F(u32, volume, 0)) \
 M(purged,           WORKER, AUTH, ANY, F(id, account, 0) F(u32, result, 0))
 /* clang-format on */
 
-enum ipc_protocol { IPC_IMAP, IPC_POP3, IPC_LMTP, IPC_HTTP, IPC_MOVE };
+enum ipc_protocol { IPC_IMAP, IPC_POP3, IPC_LMTP, IPC_HTTP, IPC_MOVE, IPC_SASL };
 
 static const uint32_t IPC_TICKET_CONTROL = UINT32_MAX; /* instead of a door's index */
 

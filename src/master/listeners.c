@@ -43,12 +43,16 @@ static const struct {
 } names[] = {
     {"imap", IPC_IMAP, false}, {"imaps", IPC_IMAP, true}, {"pop3", IPC_POP3, false},
     {"pop3s", IPC_POP3, true}, {"lmtp", IPC_LMTP, false}, {"http", IPC_HTTP, false},
+    {"auth", IPC_SASL, false},
 };
 
 static bool add(struct master *master, struct address *address, bool internal, bool may_move,
                 struct error *error)
 {
     struct listener *listener = &master->listeners[master->listener_count];
+    if (strcmp(address->name, "auth") == 0 && address->path[0] == '\0')
+        return error_set(error, "auth answers whether a password is right, so it listens on a Unix "
+                                "socket only: auth=unix:PATH,mode=0660,group=NAME");
     *listener = (struct listener){.internal = internal};
     const uint16_t wanted = address->port;
     static unsigned left_ms = PATIENCE_MS;

@@ -41,7 +41,7 @@ static const char usage[] =
     "  --config FILE   default /etc/restante/restante.conf where it exists; what may stand in it:\n"
     "                  restante config --defaults\n"
     "  --data DIR      where the store is; made if it is not there\n"
-    "  --listen ...    NAME: imap imaps pop3 pop3s lmtp http; ADDRESS: IPv4, [IPv6], * for all;\n"
+    "  --listen ...    NAME: imap imaps pop3 pop3s lmtp auth http; ADDRESS: IPv4, [IPv6], * for all;\n"
     "                  or NAME=unix:PATH,mode=0660,group=NAME. Replaces the default set\n"
     "  --tls-cert FILE, --tls-key FILE   PEM; the chain, and its key\n"
     "  --allow-plain   passwords without TLS from anywhere, not from loopback alone\n"

@@ -10,8 +10,10 @@
 static const struct {
     const char *name, *what;
 } names[] = {
-    {"imap", "IMAP (STARTTLS)"}, {"imaps", "IMAP (TLS)"},         {"pop3", "POP3 (STARTTLS)"},
-    {"pop3s", "POP3 (TLS)"},     {"lmtp", "LMTP, mail comes in"}, {"http", "/healthz, /metrics"},
+    {"imap", "IMAP (STARTTLS)"},     {"imaps", "IMAP (TLS)"},
+    {"pop3", "POP3 (STARTTLS)"},     {"pop3s", "POP3 (TLS)"},
+    {"lmtp", "LMTP, mail comes in"}, {"auth", "passwords for Postfix"},
+    {"http", "/healthz, /metrics"},
 };
 
 static const char *what_is(const char *name)
