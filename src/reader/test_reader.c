@@ -230,7 +230,8 @@ static void search(int fd, uint64_t size, uint32_t records, const char *charset,
                    struct slice needles)
 {
     static uint64_t request = 1000;
-    ipc_send_search(worker, &(struct ipc_search){.request = ++request,
+    request++;
+    ipc_send_search(worker, &(struct ipc_search){.request = request,
                                                  .records = records,
                                                  .size = size,
                                                  .charset = slice_str(charset),
