@@ -261,6 +261,7 @@ static bool folder_import(struct import *import, const struct source_name *name,
     struct buf bytes = {0};
     bool good = source_folder_load(import->source, name, &folder, error);
     import->name = name->name;
+    // cppcheck-suppress autoVariables ; taken back at the end
     import->folder = &folder;
     import->group = 0;
     import->count = 0;
@@ -282,6 +283,7 @@ static bool folder_import(struct import *import, const struct source_name *name,
     free(import->by_content);
     buf_finish(&bytes);
     move_listing_finish(&import->listing);
+    import->folder = NULL;
     source_folder_finish(&folder);
     return good;
 }
