@@ -315,7 +315,8 @@ static int do_sync(int fd, bool data)
     pthread_mutex_lock(&mutex);
     const struct disk_ways *ways = &noted->ways;
     if (++noted->sync_count == ways->fail_sync_at) {
-        add(DISK_LOST, node, NULL, 0);
+        if (!noted->nodes[node].directory)
+            add(DISK_LOST, node, NULL, 0);
         if (ways->fail_kills)
             kill(getpid(), SIGKILL);
         why = EIO;
@@ -346,6 +347,7 @@ int disk_fdatasync(int fd)
 
 int disk_unlinkat(int at, const char *path, int flags) __asm__("unlinkat");
 int disk_unlink(const char *path) __asm__("unlink");
+int disk_rmdir(const char *path) __asm__("rmdir");
 int disk_mkdir(const char *path, mode_t mode) __asm__("mkdir");
 int disk_renameat(int from_at, const char *from, int to_at, const char *to) __asm__("renameat");
 int disk_rename(const char *from, const char *to) __asm__("rename");
@@ -369,6 +371,11 @@ int disk_unlinkat(int at, const char *path, int flags)
 int disk_unlink(const char *path)
 {
     return disk_unlinkat(AT_FDCWD, path, 0);
+}
+
+int disk_rmdir(const char *path)
+{
+    return disk_unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
 }
 
 int disk_mkdir(const char *path, mode_t mode)

@@ -22,12 +22,13 @@ enum disk_kind {
     DISK_TRUNCATE,   /* node, offset: the new size */
     DISK_SYNC,       /* node: all before is durable */
     DISK_SYNC_WRITE, /* offset: number of the one event that is durable (O_DSYNC) */
-    DISK_LOST,       /* node: a sync failed; what it was to make durable never will be */
-    DISK_CREATE,     /* node: directory, other: the file, data: name */
-    DISK_MKDIR,      /* likewise */
-    DISK_UNLINK,     /* likewise */
-    DISK_RENAME,     /* node: directory, other: what, offset: new directory, data: both names */
-    DISK_NOTE,       /* of the test: data */
+    DISK_LOST, /* node, a file: a sync failed; what it was to make durable never will be. Names wait
+                  for the next sync: file systems keep a journal of them, or give up altogether */
+    DISK_CREATE, /* node: directory, other: the file, data: name */
+    DISK_MKDIR,  /* likewise */
+    DISK_UNLINK, /* likewise */
+    DISK_RENAME, /* node: directory, other: what, offset: new directory, data: both names */
+    DISK_NOTE,   /* of the test: data */
 };
 
 struct disk_event {
