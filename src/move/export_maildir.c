@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/id.h"
 #include "base/mem.h"
 #include "imap/utf7.h"
@@ -80,6 +81,7 @@ static bool text_write(struct export *export, const char *directory, const char 
                        const struct buf *text, struct error *error)
 {
     struct arena *arena = &export->listing.arena;
+    ASSERT(directory != NULL && name != NULL);
     return file_write(arena_printf(arena, "%s/%s", directory, name),
                       arena_printf(arena, "%s/.%s.tmp", directory, name), buf_slice(text), 0,
                       error);
@@ -230,6 +232,7 @@ static bool message_write(struct export *export, const struct move_head *head, c
     struct arena *arena = &export->messages.arena;
     struct buf wire = {0}, bytes = {0};
     char letters[5 + KEYWORDS + 1];
+    ASSERT(base != NULL);
     message_letters(export, head, letters);
     const char *to = arena_printf(arena, "%s/cur/%s:2,%s", export->path, base, letters);
     size_t there = before_find(export, base);

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "mailbox/mailbox.h"
 #include "move/move.h"
@@ -131,6 +132,7 @@ bool move_export_mbox(struct move_link *link, const char *path, move_progress *p
                       struct move_counts *counts, struct error *error)
 {
     struct move_listing listing = {.count = 0};
+    ASSERT(path != NULL);
     arena_init(&listing.arena);
     if (mkdir(path, 0700) != 0)
         return error_errno(error, "%s: an export of mboxes makes a new directory", path);
