@@ -57,8 +57,9 @@ static void subscribe(struct source *source, struct slice name)
 static void subscriptions_read(struct source *source, const char *root, const char *file)
 {
     struct buf text = {0}, name = {0};
-    char *path = mem_alloc(strlen(root) + strlen(file) + 2);
-    sprintf(path, "%s/%s", root, file);
+    size_t room = strlen(root) + strlen(file) + 2;
+    char *path = mem_alloc(room);
+    snprintf(path, room, "%s/%s", root, file);
     if (source_file(path, &text)) {
         struct slice rest = buf_slice(&text);
         bool tabs = slice_starts(rest, SLICE_LITERAL("V\t2\n"));
@@ -84,8 +85,9 @@ static bool is_directory(const char *path)
 
 static bool is_maildir(const char *path)
 {
-    char *cur = mem_alloc(strlen(path) + 5);
-    sprintf(cur, "%s/cur", path);
+    size_t room = strlen(path) + 5;
+    char *cur = mem_alloc(room);
+    snprintf(cur, room, "%s/cur", path);
     bool good = is_directory(cur);
     free(cur);
     return good;
@@ -102,8 +104,9 @@ bool source_maildir_open(struct source *source, const char *path, struct error *
     if (directory == NULL)
         return error_errno(error, "%s", path);
     while ((entry = readdir(directory)) != NULL) {
-        char *below = mem_alloc(strlen(path) + strlen(entry->d_name) + 2);
-        sprintf(below, "%s/%s", path, entry->d_name);
+        size_t room = strlen(path) + strlen(entry->d_name) + 2;
+        char *below = mem_alloc(room);
+        snprintf(below, room, "%s/%s", path, entry->d_name);
         if (entry->d_name[0] == '.' && entry->d_name[1] != '.' && entry->d_name[1] != '\0' &&
             is_maildir(below)) {
             if (name_decode(slice_str(entry->d_name + 1), '.', &name))
