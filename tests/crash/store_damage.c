@@ -333,9 +333,15 @@ static void byte_in_an_index_page(void **state)
         uint64_t page = part * pages / 12, offset = page * 4096 + (page * 277 + 8 * part) % 4096;
         flip(path.text, offset);
         look(&after, &busy, NULL);
+        bool hidden = false; /* records that are not found: LMDB's pages have no checksums */
         for (unsigned i = 0; after.ended && after.opened && i < WORK_ACCOUNTS; i++)
-            if (after.wrong[i][0] != '\0') /* seen for what it is, never taken for mail */
-                assert_non_null(strstr(after.wrong[i], "damaged"));
+            hidden = hidden || (after.wrong[i][0] != '\0' && !strstr(after.wrong[i], "damaged"));
+        if (hidden) {
+            struct findings findings = check(false);
+            if (findings.damages == 0)
+                fail_msg("page %llu, byte %llu: records are hidden and check does not say so",
+                         (unsigned long long)page, (unsigned long long)(offset % 4096));
+        }
         check(true);
         look(&after, &busy, NULL);
         expect_all(&after, &before);

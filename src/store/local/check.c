@@ -225,15 +225,22 @@ static void walk(struct check *check, MDB_txn *txn, MDB_dbi dbi,
 {
     MDB_cursor *cursor;
     MDB_val key, stored;
+    struct index_order order;
     int code = mdb_cursor_open(txn, dbi, &cursor);
+    index_order_init(&order);
     if (code == 0) {
-        while (!stopping(check) && (code = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) == 0)
+        while (!stopping(check) && (code = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) == 0) {
+            index_order_next(&order, key);
             each(check, key, stored);
+        }
         mdb_cursor_close(cursor);
     }
     if (code != 0 && code != MDB_NOTFOUND)
         check_report(check, 2, "index/data.mdb", 0, (struct id){{0}},
                      "the index cannot be read: %s", mdb_strerror(code));
+    else if (code == MDB_NOTFOUND && !index_order_whole(&order, txn, dbi))
+        check_report(check, 2, "index/data.mdb", 0, (struct id){{0}},
+                     "a damaged page of the index hides records");
 }
 
 static void check_index(struct check *check)

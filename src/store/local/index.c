@@ -331,17 +331,48 @@ int index_each_mark(const struct index *index, MDB_txn *txn, const char *kind,
 
 /* ---- walking all of it --------------------------------------------------------------------- */
 
+void index_order_init(struct index_order *order)
+{
+    order->seen = 0;
+    order->broken = false;
+    order->size = 0;
+}
+
+void index_order_next(struct index_order *order, MDB_val key)
+{
+    struct slice last = slice_make(order->last, order->size);
+    if (key.mv_size > sizeof(order->last) ||
+        (order->seen > 0 && slice_compare(last, slice_make(key.mv_data, key.mv_size)) >= 0)) {
+        order->broken = true;
+        return;
+    }
+    order->seen++;
+    order->size = key.mv_size;
+    memcpy(order->last, key.mv_data, key.mv_size);
+}
+
+bool index_order_whole(const struct index_order *order, MDB_txn *txn, MDB_dbi dbi)
+{
+    MDB_stat stat;
+    return !order->broken && mdb_stat(txn, dbi, &stat) == 0 && stat.ms_entries == order->seen;
+}
+
 static int walk(MDB_txn *txn, MDB_dbi dbi, uint64_t *bad)
 {
     MDB_cursor *cursor;
     MDB_val key, stored;
     struct slice value;
+    struct index_order order;
     int code = mdb_cursor_open(txn, dbi, &cursor);
     if (code != 0)
         return code;
-    while ((code = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) == 0)
+    index_order_init(&order);
+    while ((code = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) == 0) {
+        index_order_next(&order, key);
         *bad += !check(key, stored, &value);
+    }
     mdb_cursor_close(cursor);
+    *bad += code == MDB_NOTFOUND && !index_order_whole(&order, txn, dbi);
     return code == MDB_NOTFOUND ? 0 : code;
 }
 

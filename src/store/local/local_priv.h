@@ -175,9 +175,22 @@ bool index_open(struct index *index, const char *volume_path, struct error *erro
 void index_close(struct index *index);
 /* Renames "index" to "index.bad", in place of an older one. It must be closed. */
 bool index_set_aside(const char *volume_path, struct error *error);
-/* Reads and verifies every record of every database; counts bad values. False when the tree itself
- * cannot be read. */
+/* Reads and verifies every record of every database; counts bad values, and one for a database that
+ * hides records. False when the tree itself cannot be read. */
 bool index_walk(struct index *index, uint64_t *bad);
+
+/* LMDB's pages have no checksums: a byte flipped in one can hide whole records from reads. On a
+ * walk through a database that shows: keys out of order, or fewer than LMDB has counted. */
+struct index_order {
+    uint64_t seen;
+    bool broken;
+    size_t size; /* of the last key */
+    uint8_t last[512];
+};
+void index_order_init(struct index_order *order);
+void index_order_next(struct index_order *order, MDB_val key);
+/* Behind the last record. */
+bool index_order_whole(const struct index_order *order, MDB_txn *txn, MDB_dbi dbi);
 
 /* Inside a transaction, any thread. value points into the map until the transaction ends. */
 enum index_found index_get(const struct index *index, MDB_txn *txn, struct id partition,
