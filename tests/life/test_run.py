@@ -26,6 +26,8 @@ class Terminal:
         self.text = ""
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
+            # As a login shell would have it: whoever started the tests may ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             try:
                 if user is not None:
                     entry = pwd.getpwnam(user)
