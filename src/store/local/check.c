@@ -227,7 +227,7 @@ static void walk(struct check *check, MDB_txn *txn, MDB_dbi dbi,
     MDB_val key, stored;
     struct index_order order;
     int code = mdb_cursor_open(txn, dbi, &cursor);
-    index_order_init(&order);
+    index_order_init(&order, txn, dbi);
     if (code == 0) {
         while (!stopping(check) && (code = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) == 0) {
             index_order_next(&order, key);
@@ -238,7 +238,7 @@ static void walk(struct check *check, MDB_txn *txn, MDB_dbi dbi,
     if (code != 0 && code != MDB_NOTFOUND)
         check_report(check, 2, "index/data.mdb", 0, (struct id){{0}},
                      "the index cannot be read: %s", mdb_strerror(code));
-    else if (code == MDB_NOTFOUND && !index_order_whole(&order, txn, dbi))
+    else if (code == MDB_NOTFOUND && !index_order_whole(&order))
         check_report(check, 2, "index/data.mdb", 0, (struct id){{0}},
                      "a damaged page of the index hides records");
 }

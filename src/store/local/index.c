@@ -331,30 +331,44 @@ int index_each_mark(const struct index *index, MDB_txn *txn, const char *kind,
 
 /* ---- walking all of it --------------------------------------------------------------------- */
 
-void index_order_init(struct index_order *order)
+void index_order_init(struct index_order *order, MDB_txn *txn, MDB_dbi dbi)
 {
-    order->seen = 0;
-    order->broken = false;
-    order->size = 0;
+    *order = (struct index_order){.txn = txn, .dbi = dbi};
+    order->broken = mdb_stat(txn, dbi, &order->stat) != 0;
+}
+
+/* Descends from the root, as every read does. */
+static void must_be_found(struct index_order *order, MDB_val key)
+{
+    MDB_val stored;
+    order->broken = order->broken || mdb_get(order->txn, order->dbi, &key, &stored) != 0;
 }
 
 void index_order_next(struct index_order *order, MDB_val key)
 {
-    struct slice last = slice_make(order->last, order->size);
-    if (key.mv_size > sizeof(order->last) ||
-        (order->seen > 0 && slice_compare(last, slice_make(key.mv_data, key.mv_size)) >= 0)) {
+    uintptr_t leaf = (uintptr_t)key.mv_data / order->stat.ms_psize;
+    MDB_val last = val(order->last, order->size);
+    if (order->broken || key.mv_size > sizeof(order->last) ||
+        (order->seen > 0 && mdb_cmp(order->txn, order->dbi, &last, &key) >= 0)) {
         order->broken = true;
         return;
+    }
+    if (leaf != order->leaf) {
+        must_be_found(order, key);
+        if (order->seen > 0)
+            must_be_found(order, last);
+        order->leaf = leaf;
     }
     order->seen++;
     order->size = key.mv_size;
     memcpy(order->last, key.mv_data, key.mv_size);
 }
 
-bool index_order_whole(const struct index_order *order, MDB_txn *txn, MDB_dbi dbi)
+bool index_order_whole(struct index_order *order)
 {
-    MDB_stat stat;
-    return !order->broken && mdb_stat(txn, dbi, &stat) == 0 && stat.ms_entries == order->seen;
+    if (order->seen > 0)
+        must_be_found(order, val(order->last, order->size));
+    return !order->broken && order->stat.ms_entries == order->seen;
 }
 
 static int walk(MDB_txn *txn, MDB_dbi dbi, uint64_t *bad)
@@ -366,13 +380,13 @@ static int walk(MDB_txn *txn, MDB_dbi dbi, uint64_t *bad)
     int code = mdb_cursor_open(txn, dbi, &cursor);
     if (code != 0)
         return code;
-    index_order_init(&order);
+    index_order_init(&order, txn, dbi);
     while ((code = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) == 0) {
         index_order_next(&order, key);
         *bad += !check(key, stored, &value);
     }
     mdb_cursor_close(cursor);
-    *bad += code == MDB_NOTFOUND && !index_order_whole(&order, txn, dbi);
+    *bad += code == MDB_NOTFOUND && !index_order_whole(&order);
     return code == MDB_NOTFOUND ? 0 : code;
 }
 

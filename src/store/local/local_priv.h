@@ -180,17 +180,23 @@ bool index_set_aside(const char *volume_path, struct error *error);
 bool index_walk(struct index *index, uint64_t *bad);
 
 /* LMDB's pages have no checksums: a byte flipped in one can hide whole records from reads. On a
- * walk through a database that shows: keys out of order, or fewer than LMDB has counted. */
+ * walk through a database that shows: keys out of order, fewer than LMDB has counted, or the first
+ * or last key of a leaf page that a search from the root does not find (a branch page is damaged;
+ * a search for a key between those two takes the same way). */
 struct index_order {
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_stat stat;
     uint64_t seen;
     bool broken;
-    size_t size; /* of the last key */
+    uintptr_t leaf; /* the page of the last key */
+    size_t size;    /* of the last key */
     uint8_t last[512];
 };
-void index_order_init(struct index_order *order);
+void index_order_init(struct index_order *order, MDB_txn *txn, MDB_dbi dbi);
 void index_order_next(struct index_order *order, MDB_val key);
 /* Behind the last record. */
-bool index_order_whole(const struct index_order *order, MDB_txn *txn, MDB_dbi dbi);
+bool index_order_whole(struct index_order *order);
 
 /* Inside a transaction, any thread. value points into the map until the transaction ends. */
 enum index_found index_get(const struct index *index, MDB_txn *txn, struct id partition,
