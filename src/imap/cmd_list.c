@@ -41,8 +41,8 @@ static bool parse_selection(struct imap_parser *parser, struct list *list)
         if (!imap_parse_sees(parser, ')') && !imap_parse_space(parser))
             return false;
     }
-    /* RFC 5258 3: it widens another selection and is none by itself. */
-    if (list->recursive && !list->subscribed)
+    /* RFC 5258 3.1: it widens another selection and is none by itself. */
+    if (list->recursive && !list->subscribed && !list->special)
         return imap_parse_fail(parser, "RECURSIVEMATCH needs another selection.");
     return imap_parse_close(parser) && imap_parse_space(parser);
 }
@@ -124,7 +124,7 @@ static bool lsub_check(struct imap_parser *parser, bool uid, void *own)
 struct listing {
     struct imap_session *session;
     const struct list *list;
-    struct slice *subscriptions; /* sorted; in the command's arena */
+    struct slice *selected; /* names of the selection, sorted; in the command's arena */
     size_t count, room;
 };
 
@@ -144,11 +144,24 @@ static void collect(void *arg, struct slice name)
         size_t room = listing->room == 0 ? 64 : listing->room * 2;
         struct slice *larger = arena_array(arena, room, sizeof(*larger));
         if (listing->count > 0)
-            memcpy(larger, listing->subscriptions, listing->count * sizeof(*larger));
-        listing->subscriptions = larger;
+            memcpy(larger, listing->selected, listing->count * sizeof(*larger));
+        listing->selected = larger;
         listing->room = room;
     }
-    listing->subscriptions[listing->count++] = arena_copy(arena, name);
+    listing->selected[listing->count++] = arena_copy(arena, name);
+}
+
+/* By itself, not for what is below it. */
+static bool is_selected(const struct list *list, const struct mailbox_info *info)
+{
+    return (!list->subscribed || info->subscribed) && (!list->special || info->special != 0);
+}
+
+static void collect_one(void *arg, const struct mailbox_info *info)
+{
+    struct listing *listing = arg;
+    if (is_selected(listing->list, info))
+        collect(listing, info->name);
 }
 
 static int by_name(const void *a, const void *b)
@@ -156,36 +169,54 @@ static int by_name(const void *a, const void *b)
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-static void collect_subscriptions(struct listing *listing)
+/* Names that are subscribed, of mailboxes that exist or not; only those with a special use exist.
+ */
+static void collect_selected(struct listing *listing)
 {
-    mailbox_list_subscriptions(listing->session->account, collect, listing);
+    if (listing->list->special)
+        mailbox_list(listing->session->account, collect_one, listing);
+    else
+        mailbox_list_subscriptions(listing->session->account, collect, listing);
     if (listing->count > 1)
-        qsort(listing->subscriptions, listing->count, sizeof(struct slice), by_name);
+        qsort(listing->selected, listing->count, sizeof(struct slice), by_name);
 }
 
-/* A subscribed mailbox below this one. */
-static bool subscribed_below(const struct listing *listing, struct slice name)
+/* A mailbox of the selection below this one. */
+static bool selected_below(const struct listing *listing, struct slice name)
 {
     struct slice prefix = slice_str(
         arena_printf(&listing->session->arena, "%.*s%c", SLICE_PRINT(name), MAILBOX_SEPARATOR));
     size_t low = 0, high = listing->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (slice_compare(listing->subscriptions[middle], prefix) < 0)
+        if (slice_compare(listing->selected[middle], prefix) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < listing->count && slice_starts(listing->subscriptions[low], prefix);
+    return low < listing->count && slice_starts(listing->selected[low], prefix);
 }
 
+/* child_info: NULL, or the selection that what is below it meets (RFC 5258 3.5). */
 static void put_line(struct imap_session *session, const char *answer, const char *attributes,
-                     struct slice name, bool child_info)
+                     struct slice name, const char *child_info)
 {
     imap_printf(session, "* %s (%s) \"%c\" ", answer, attributes + (*attributes == ' '),
                 MAILBOX_SEPARATOR);
     imap_put_mailbox(session, name);
-    imap_printf(session, child_info ? " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n" : "\r\n");
+    if (child_info != NULL)
+        imap_printf(session, " (\"CHILDINFO\" (%s))", child_info);
+    imap_printf(session, "\r\n");
+}
+
+static const char *child_info(const struct listing *listing, struct slice name)
+{
+    const struct list *list = listing->list;
+    if (!list->recursive || !selected_below(listing, name))
+        return NULL;
+    return !list->special     ? "\"SUBSCRIBED\""
+           : list->subscribed ? "\"SUBSCRIBED\" \"SPECIAL-USE\""
+                              : "\"SPECIAL-USE\"";
 }
 
 static const char *attributes_of(const struct listing *listing, const struct mailbox_info *info)
@@ -227,34 +258,35 @@ static void list_one(void *arg, const struct mailbox_info *info)
 {
     struct listing *listing = arg;
     const struct list *list = listing->list;
-    if (!matches(list, info->name) || (list->special && info->special == 0))
+    if (!matches(list, info->name))
         return;
-    bool child_info = list->recursive && subscribed_below(listing, info->name);
-    if (list->subscribed && !info->subscribed && !child_info)
+    const char *below = child_info(listing, info->name);
+    if (!is_selected(list, info) && below == NULL)
         return;
-    put_line(listing->session, "LIST", attributes_of(listing, info), info->name, child_info);
-    bool matched = !list->subscribed || info->subscribed; /* not for its children only */
-    if (list->status != 0 && info->selectable && matched)
+    put_line(listing->session, "LIST", attributes_of(listing, info), info->name, below);
+    if (list->status != 0 && info->selectable && is_selected(list, info))
         imap_put_status(listing->session, info, list->status);
 }
 
-/* Names above a subscription that match, and are told for its sake. LSUB (RFC 3501 6.3.9): those
- * not subscribed. LIST with RECURSIVEMATCH (RFC 5258 4): of these, those that do not exist. */
+/* Names above one of the selection that match, and are told for its sake. LSUB (RFC 3501 6.3.9):
+ * those not subscribed. LIST with RECURSIVEMATCH (RFC 5258 4): of these, those that do not exist.
+ */
 static void put_parents(const struct listing *listing, size_t place, bool lsub)
 {
-    struct slice name = listing->subscriptions[place];
-    struct slice before = place == 0 ? SLICE_NONE : listing->subscriptions[place - 1];
+    struct slice name = listing->selected[place];
+    struct slice before = place == 0 ? SLICE_NONE : listing->selected[place - 1];
     struct mailbox_info info;
     for (size_t i = 1; i < name.size; i++) {
         struct slice parent = slice_sub(name, 0, i);
         bool told = slice_starts(before, slice_sub(name, 0, i + 1)) || slice_equal(before, parent);
         if (name.data[i] != MAILBOX_SEPARATOR || told || !matches(listing->list, parent) ||
-            bsearch(&parent, listing->subscriptions, listing->count, sizeof(parent), by_name))
+            bsearch(&parent, listing->selected, listing->count, sizeof(parent), by_name))
             continue;
         if (lsub)
-            put_line(listing->session, "LSUB", "\\Noselect", parent, false);
+            put_line(listing->session, "LSUB", "\\Noselect", parent, NULL);
         else if (!mailbox_find(listing->session->account, parent, &info))
-            put_line(listing->session, "LIST", "\\NonExistent", parent, true);
+            put_line(listing->session, "LIST", "\\NonExistent", parent,
+                     child_info(listing, parent));
     }
 }
 
@@ -263,20 +295,20 @@ static enum imap_step list_proceed(struct imap_session *session, void *own)
     const struct list *list = own;
     struct listing listing = {.session = session, .list = list};
     if (list->root) {
-        put_line(session, "LIST", "\\Noselect", SLICE_LITERAL(""), false);
+        put_line(session, "LIST", "\\Noselect", SLICE_LITERAL(""), NULL);
         return IMAP_DONE;
     }
-    if (list->subscribed)
-        collect_subscriptions(&listing);
+    if (list->subscribed || list->recursive)
+        collect_selected(&listing);
     mailbox_list(session->account, list_one, &listing);
-    for (size_t i = 0; i < listing.count && !list->special; i++) {
+    for (size_t i = 0; i < listing.count; i++) {
         struct mailbox_info info;
-        struct slice name = listing.subscriptions[i];
+        struct slice name = listing.selected[i];
         if (list->recursive)
             put_parents(&listing, i, false);
         if (matches(list, name) && !mailbox_find(session->account, name, &info))
             put_line(session, "LIST", "\\NonExistent \\Subscribed", name,
-                     list->recursive && subscribed_below(&listing, name));
+                     child_info(&listing, name));
     }
     return IMAP_DONE;
 }
@@ -287,12 +319,12 @@ static enum imap_step lsub_proceed(struct imap_session *session, void *own)
     struct listing listing = {.session = session, .list = list};
     struct slice pattern = list->patterns[0];
     bool parents = pattern.size > 0 && pattern.data[pattern.size - 1] == '%';
-    collect_subscriptions(&listing);
+    collect_selected(&listing);
     for (size_t i = 0; i < listing.count; i++) {
         if (parents)
             put_parents(&listing, i, true);
-        if (matches(list, listing.subscriptions[i]))
-            put_line(session, "LSUB", "", listing.subscriptions[i], false);
+        if (matches(list, listing.selected[i]))
+            put_line(session, "LSUB", "", listing.selected[i], NULL);
     }
     return IMAP_DONE;
 }
