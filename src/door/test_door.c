@@ -18,19 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "io/fd.h"
-#include "ipc/ipc.h"
+#include "ipc/play.h"
 
 static const char *program;
-static struct event_base *base;
-static struct ipc_channel *master, *auth, *tls, *workers[2];
-static pid_t pid;
-static bool ready;
+static struct play play;
+static struct ipc_channel *auth, *tls, *workers[2];
 static uint16_t ports[4];  /* pop3, lmtp, pop3 over TLS, imap */
 static int clear_end = -1; /* the client's end of what tls established */
 static int handed = -1;    /* of the last handover */
@@ -41,14 +37,8 @@ static bool hold_tls, hold_check; /* that is not answered, but kept in held_conn
 static uint64_t held_conn;
 static struct ipc_channel *held_by;
 static int delivered, cancelled;
-static bool draining;
 
 /* ---- the peers ----------------------------------------------------------------------------- */
-
-static void on_ready(void *context, struct ipc_channel *channel, struct ipc_ready *m)
-{
-    ready = true;
-}
 
 static void on_auth_start(void *context, struct ipc_channel *channel, struct ipc_auth_start *m)
 {
@@ -135,16 +125,7 @@ static void on_tls_start(void *context, struct ipc_channel *channel, struct ipc_
     close(pair[1]);
 }
 
-static void on_closed(void *context, struct ipc_channel *channel)
-{
-    struct ipc_channel **all[] = {&master, &auth, &tls, &workers[0], &workers[1]};
-    for (size_t i = 0; i < 5; i++)
-        if (*all[i] == channel)
-            ipc_close(all[i]);
-}
-
 static const struct ipc_handlers handlers = {
-    .ready = on_ready,
     .auth_start = on_auth_start,
     .auth_cancel = on_auth_cancel,
     .rcpt_lookup = on_lookup,
@@ -153,26 +134,9 @@ static const struct ipc_handlers handlers = {
     .deliver = on_deliver,
     .handover = on_handover,
     .tls_start = on_tls_start,
-    .closed = on_closed,
 };
 
 /* ---- life ---------------------------------------------------------------------------------- */
-
-static void pump_until(bool (*done)(void *), void *arg, const char *what)
-{
-    uint64_t end = clock_monotonic_us() + 20000000;
-    while (!done(arg)) {
-        if (clock_monotonic_us() > end)
-            fail_msg("waited in vain for %s", what);
-        event_base_loop(base, EVLOOP_NONBLOCK);
-        poll(NULL, 0, 1);
-    }
-}
-
-static bool is_set(void *arg)
-{
-    return *(bool *)arg;
-}
 
 static bool has_conn(void *arg)
 {
@@ -184,15 +148,6 @@ static bool is_open(void *arg)
     return *(int *)arg >= 0;
 }
 
-static struct ipc_channel *add_peer(enum ipc_role role, uint32_t index)
-{
-    int pair[2];
-    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
-    ipc_send_peer(master, &(struct ipc_peer){.role = role, .index = index, .channel = pair[1]});
-    close(pair[1]);
-    return ipc_open(base, pair[0], role, IPC_DOOR, 0, &handlers, NULL);
-}
-
 static void add_listener(uint16_t *port, enum ipc_protocol protocol, bool with_tls)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -202,44 +157,27 @@ static void add_listener(uint16_t *port, enum ipc_protocol protocol, bool with_t
     assert_return_code(listen(fd, 100), errno);
     getsockname(fd, (struct sockaddr *)&address, &size);
     *port = ntohs(address.sin_port);
-    ipc_send_listener(master, &(struct ipc_listener){.protocol = protocol,
-                                                     .tls = with_tls,
-                                                     .name = SLICE_LITERAL("test"),
-                                                     .socket = fd});
+    ipc_send_listener(play.master, &(struct ipc_listener){.protocol = protocol,
+                                                          .tls = with_tls,
+                                                          .name = SLICE_LITERAL("test"),
+                                                          .socket = fd});
     close(fd);
 }
 
 static int start_with(const char *settings)
 {
-    int pair[2];
-    base = event_base_new();
-    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
-    pid = fork();
-    if (pid == 0) {
-        if (pair[1] != 3)
-            dup2(pair[1], 3);
-        else
-            fd_set_cloexec(3, false);
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-    ready = false;
     memset(hold, 0, sizeof(hold));
     delivered = cancelled = 0;
-    draining = false;
-    master = ipc_open(base, pair[0], IPC_MASTER, IPC_DOOR, 0, &handlers, NULL);
-    ipc_send_setup(master, &(struct ipc_setup){.role = IPC_DOOR, .settings = slice_str(settings)});
+    play_start(&play, program, IPC_DOOR, settings, &handlers);
     add_listener(&ports[0], IPC_POP3, false);
     add_listener(&ports[1], IPC_LMTP, false);
     add_listener(&ports[2], IPC_POP3, true);
     add_listener(&ports[3], IPC_IMAP, false);
-    auth = add_peer(IPC_AUTH, 0);
-    tls = add_peer(IPC_TLS, 0);
-    workers[0] = add_peer(IPC_WORKER, 0);
-    workers[1] = add_peer(IPC_WORKER, 1);
-    ipc_send_start(master, &(struct ipc_start){0});
-    pump_until(is_set, &ready, "ready");
+    play_peer(&play, IPC_AUTH, 0, &auth);
+    play_peer(&play, IPC_TLS, 0, &tls);
+    play_peer(&play, IPC_WORKER, 0, &workers[0]);
+    play_peer(&play, IPC_WORKER, 1, &workers[1]);
+    play_run(&play);
     ipc_send_auth_mechanisms(
         auth, &(struct ipc_auth_mechanisms){.secure = SLICE_LITERAL("PLAIN SCRAM-SHA-256-PLUS"),
                                             .clear = SLICE_LITERAL("")});
@@ -251,34 +189,11 @@ static int setup(void **state)
     return start_with("log_level=error\n");
 }
 
-static void drain(void)
-{
-    if (!draining)
-        ipc_send_drain(master, &(struct ipc_drain){0});
-    draining = true;
-}
-
-static bool has_exited(void *arg)
-{
-    return waitpid(pid, arg, WNOHANG) == pid;
-}
-
-/* Ends in order: exit status 0, nothing left over. */
 static int teardown(void **state)
 {
-    int status = -1;
-    drain();
-    pump_until(has_exited, &status, "the door's end");
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    ipc_close(&master);
-    ipc_close(&auth);
-    ipc_close(&tls);
-    ipc_close(&workers[0]);
-    ipc_close(&workers[1]);
+    play_end(&play);
     fd_close(&clear_end);
     fd_close(&handed);
-    event_base_free(base);
     return 0;
 }
 
@@ -293,32 +208,9 @@ static int client(uint16_t port)
     return fd;
 }
 
-struct wanted {
-    int fd;
-    char text[4096];
-    size_t size;
-    const char *end; /* NULL: the end of the connection */
-    bool closed;
-};
-
-static bool has_text(void *arg)
-{
-    struct wanted *w = arg;
-    ssize_t size;
-    while ((size = recv(w->fd, w->text + w->size, sizeof(w->text) - 1 - w->size, MSG_DONTWAIT)) > 0)
-        w->size += (size_t)size;
-    w->text[w->size] = '\0';
-    w->closed = w->closed || size == 0 || (size < 0 && errno == ECONNRESET);
-    return w->end == NULL ? w->closed : strstr(w->text, w->end) != NULL;
-}
-
-/* Waits for a text; what came before and with it is in the answer. */
 static const char *hear(int fd, const char *end)
 {
-    static struct wanted w;
-    w = (struct wanted){.fd = fd, .end = end};
-    pump_until(has_text, &w, end == NULL ? "the end" : end);
-    return w.text;
+    return play_hear(&play, fd, end);
 }
 
 static void say(int fd, const char *text)
@@ -360,13 +252,13 @@ static void worker_dies(void **state)
     held_delivery = 0;
     say(fd, "hello\r\n.\r\n");
     while (held_delivery == 0)
-        event_base_loop(base, EVLOOP_ONCE);
+        event_base_loop(play.base, EVLOOP_ONCE);
     ipc_close(&workers[1]);
     hear(fd, "250 2.0.0 <alice@y> kept\r\n451 4.3.0 <bob@y> try again later\r\n");
     say(fd, "MAIL FROM:<x@y>\r\nRCPT TO:<bob@y>\r\n");
     hear(fd, "451 4.3.0"); /* nobody can say if there is room */
     hold[1] = false;
-    workers[1] = add_peer(IPC_WORKER, 1);
+    play_peer(&play, IPC_WORKER, 1, &workers[1]);
     say(fd, "RCPT TO:<bob@y>\r\nDATA\r\n");
     hear(fd, "354 ");
     say(fd, "hello\r\n.\r\n");
@@ -388,11 +280,11 @@ static void auth_dies(void **state)
     hear(lmtp, "451 4.3.0");
     say(pop3, "USER alice\r\nPASS secret\r\n");
     hear(pop3, "-ERR [SYS/TEMP]");
-    auth = add_peer(IPC_AUTH, 0);
+    play_peer(&play, IPC_AUTH, 0, &auth);
     say(lmtp, "RCPT TO:<alice@y>\r\n");
     hear(lmtp, "250 2.1.5");
     say(pop3, "USER alice\r\nPASS secret\r\nSTAT\r\n");
-    pump_until(is_open, &handed, "the handover");
+    play_until(&play, is_open, &handed, "the handover");
     close(lmtp);
     close(pop3);
 }
@@ -407,7 +299,7 @@ static void logs_in(void **state)
     assert_non_null(strstr(text, "SASL PLAIN\r\n")); /* nothing to bind to without TLS */
     assert_non_null(strstr(text, "STLS\r\n"));
     say(fd, "USER alice\r\nPASS secret\r\nSTAT\r\nQUIT\r\n");
-    pump_until(is_open, &handed, "the handover");
+    play_until(&play, is_open, &handed, "the handover");
     assert_true(slice_equal_str(buf_slice(&readahead), "STAT\r\nQUIT\r\n"));
     say(handed, "+OK from the worker\r\n");
     hear(fd, "+OK from the worker");
@@ -451,9 +343,9 @@ static void vanishes(void **state)
     hear(fd, "+OK ");
     say(fd, "USER wait\r\nPASS x\r\n");
     hear(fd, "+OK Password");
-    drain();
+    play_drain(&play);
     hear(fd, "-ERR [SYS/TEMP] Shutting down");
-    pump_until(was_cancelled, NULL, "auth_cancel");
+    play_until(&play, was_cancelled, NULL, "auth_cancel");
     close(fd);
 }
 
@@ -462,7 +354,7 @@ static void starttls(void **state)
     int fd = client(ports[1]);
     say(fd, "LHLO c\r\nSTARTTLS\r\n");
     hear(fd, "220 2.0.0");
-    pump_until(is_open, &clear_end, "TLS");
+    play_until(&play, is_open, &clear_end, "TLS");
     say(clear_end, "LHLO c\r\n");
     const char *text = hear(clear_end, "250 CHUNKING\r\n");
     assert_null(strstr(text, "STARTTLS"));
@@ -476,7 +368,7 @@ static void starttls(void **state)
     assert_int_equal(clear_end, -1);
     close(fd);
     fd = client(ports[2]);
-    pump_until(is_open, &clear_end, "TLS");
+    play_until(&play, is_open, &clear_end, "TLS");
     hear(clear_end, "+OK ");
     close(fd);
     fd_close(&clear_end);
@@ -505,19 +397,18 @@ static void forge_tls(struct ipc_channel *other, uint64_t conn, int clear)
 static void forged_tls(void **state)
 {
     struct ipc_channel *const given = tls; /* index 0, which is asked first */
-    struct ipc_channel *other = add_peer(IPC_TLS, 1);
+    static struct ipc_channel *other;
     int pair[2], memory = fd_memory_create("test");
+    play_peer(&play, IPC_TLS, 1, &other);
     hold_tls = true;
     held_conn = 0;
     int fd = client(ports[2]);
-    pump_until(has_conn, NULL, "tls_start");
+    play_until(&play, has_conn, NULL, "tls_start");
     struct ipc_channel *asked = held_by;
     assert_true(fd_socketpair(SOCK_STREAM, pair));
     forge_tls(asked == given ? other : given, held_conn, pair[1]);
     close(pair[1]);
-    struct wanted w = {.fd = pair[0]};
-    pump_until(has_text, &w, "the end of the forged connection"); /* closed without a greeting */
-    assert_int_equal(w.size, 0);
+    assert_string_equal(hear(pair[0], NULL), ""); /* closed without a greeting */
     close(pair[0]);
     ipc_send_tls_established(asked, &(struct ipc_tls_established){.conn = held_conn,
                                                                   .version = SLICE_LITERAL("x"),
@@ -545,7 +436,7 @@ static void forged_worker(void **state)
     held_conn = 0;
     say(fd, "LHLO c\r\nMAIL FROM:<x@y>\r\nRCPT TO:<bob@y>\r\n");
     hear(fd, "250 2.1.0");
-    pump_until(has_conn, NULL, "rcpt_check");
+    play_until(&play, has_conn, NULL, "rcpt_check");
     assert_ptr_equal(held_by, workers[1]);
     ipc_send_rcpt_checked(
         workers[0], &(struct ipc_rcpt_checked){.request = held_conn, .result = IPC_DELIVERY_OK});
@@ -553,8 +444,8 @@ static void forged_worker(void **state)
     hold_check = false;
     say(other, "LHLO c\r\nMAIL FROM:<x@y>\r\nRCPT TO:<alice@y>\r\n");
     hear(other, "250 2.1.5");
-    struct wanted w = {.fd = fd, .end = "250 2.1.5"};
-    assert_false(has_text(&w));
+    char nothing[1];
+    assert_int_equal(recv(fd, nothing, sizeof(nothing), MSG_DONTWAIT), -1);
     ipc_send_rcpt_checked(workers[1],
                           &(struct ipc_rcpt_checked){.request = held_conn, .result = 4000000000u});
     hear(fd, "451 4.3.0");
@@ -572,12 +463,12 @@ static void broken_peers(void **state)
             uint8_t bytes[64] = {(uint8_t)type};
             memset(bytes + 4, 0xff, sizeof(bytes) - 4);
             assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
-            ipc_send_peer(master, &(struct ipc_peer){
-                                      .role = (uint32_t)roles[i], .index = 9, .channel = pair[1]});
+            ipc_send_peer(
+                play.master,
+                &(struct ipc_peer){.role = (uint32_t)roles[i], .index = 9, .channel = pair[1]});
             close(pair[1]);
             assert_int_equal(send(pair[0], bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
-            struct wanted w = {.fd = pair[0]};
-            pump_until(has_text, &w, "the end of a broken peer's channel");
+            hear(pair[0], NULL); /* cut */
             close(pair[0]);
         }
     }
@@ -621,8 +512,8 @@ static void drains(void **state)
     held_delivery = 0;
     say(busy, "hello\r\n.\r\n");
     while (held_delivery == 0)
-        event_base_loop(base, EVLOOP_ONCE);
-    drain();
+        event_base_loop(play.base, EVLOOP_ONCE);
+    play_drain(&play);
     assert_non_null(strstr(hear(idle, NULL), "421 4.3.2"));
     assert_non_null(strstr(hear(half, NULL), "421 4.3.2"));
     ipc_send_delivered(workers[1], &(struct ipc_delivered){.delivery = held_delivery});

@@ -15,29 +15,22 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "io/fd.h"
-#include "ipc/ipc.h"
+#include "ipc/play.h"
 #include "message/needle.h"
 #include "message/parse.h"
 
 static const char *program;
-static struct event_base *base;
-static struct ipc_channel *master, *worker, *control;
-static pid_t pid;
+static struct play play;
+static struct ipc_channel *worker, *control;
 static int answers; /* of any kind */
 static uint64_t answered;
 static struct buf answer;
 
 /* ---- the peers ----------------------------------------------------------------------------- */
-
-static void on_ready(void *context, struct ipc_channel *channel, struct ipc_ready *message)
-{
-    answers++;
-}
 
 static void on_summary(void *context, struct ipc_channel *channel, struct ipc_summary *message)
 {
@@ -67,75 +60,31 @@ static void on_admin_reply(void *context, struct ipc_channel *channel,
     buf_add_slice(&answer, message->json);
 }
 
-static void on_closed(void *context, struct ipc_channel *channel)
-{
-    struct ipc_channel **const all[] = {&master, &worker, &control};
-    for (size_t i = 0; i < 3; i++)
-        if (*all[i] == channel)
-            ipc_close(all[i]);
-    answers++;
-}
-
 static const struct ipc_handlers handlers = {
-    .ready = on_ready,
     .summary = on_summary,
     .found = on_found,
     .admin_reply = on_admin_reply,
-    .closed = on_closed,
 };
-
-static struct ipc_channel *add_peer(enum ipc_role role)
-{
-    int pair[2];
-    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
-    ipc_send_peer(master, &(struct ipc_peer){.role = role, .channel = pair[1]});
-    close(pair[1]);
-    return ipc_open(base, pair[0], role, IPC_READER, 0, &handlers, NULL);
-}
 
 static void wait_for_answer(void)
 {
-    for (int before = answers; answers == before;)
-        event_base_loop(base, EVLOOP_ONCE);
+    answers = 0;
+    play_until(&play, play_is_positive, &answers, "an answer");
 }
 
 static int setup(void **state)
 {
-    int pair[2];
-    base = event_base_new();
-    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
-    pid = fork();
-    if (pid == 0) {
-        if (pair[1] != 3)
-            dup2(pair[1], 3);
-        else
-            fd_set_cloexec(3, false);
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-    master = ipc_open(base, pair[0], IPC_MASTER, IPC_READER, 0, &handlers, NULL);
-    ipc_send_setup(master, &(struct ipc_setup){.role = IPC_READER,
-                                               .settings = SLICE_LITERAL("log_level=error\n")});
-    worker = add_peer(IPC_WORKER);
-    control = add_peer(IPC_CONTROL);
-    ipc_send_start(master, &(struct ipc_start){0});
-    wait_for_answer();
+    play_start(&play, program, IPC_READER, "log_level=error\n", &handlers);
+    play_peer(&play, IPC_WORKER, 0, &worker);
+    play_peer(&play, IPC_CONTROL, 0, &control);
+    play_run(&play);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    int status = -1;
-    ipc_send_drain(master, &(struct ipc_drain){0});
-    while (master != NULL)
-        wait_for_answer();
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    ipc_close(&worker);
-    ipc_close(&control);
+    play_end(&play);
     buf_finish(&answer);
-    event_base_free(base);
     return 0;
 }
 

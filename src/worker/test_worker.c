@@ -20,21 +20,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "io/fd.h"
-#include "ipc/ipc.h"
+#include "ipc/play.h"
 
 static const char *program;
 static char directory[] = P_tmpdir "/restante-test-XXXXXX";
-static struct event_base *base;
-static struct ipc_channel *master, *auth, *door, *reader;
-static pid_t pid;
+static struct play play;
+static struct ipc_channel *auth, *door, *reader;
 static int left_open[2];
-static bool ready;
 static int summarize_asked, delivered, purged;
 static uint32_t delivered_result, checked_result, purged_result;
 static bool checked, answer_summaries, lies;
@@ -42,11 +38,6 @@ static int lie, checks;
 static const struct id account = {{1, 2, 3}};
 
 /* ---- the peers ----------------------------------------------------------------------------- */
-
-static void on_ready(void *context, struct ipc_channel *channel, struct ipc_ready *m)
-{
-    ready = true;
-}
 
 /* A summary of one part whose numbers are given; doc/formats/summary.md. */
 static void lie_about(struct ipc_channel *channel, uint64_t request, uint64_t size, uint8_t parts,
@@ -157,138 +148,46 @@ static void on_volume_state(void *context, struct ipc_channel *channel, struct i
     assert_int_equal(m->trouble.size, 0);
 }
 
-static void on_closed(void *context, struct ipc_channel *channel)
-{
-    struct ipc_channel **all[] = {&master, &auth, &door, &reader};
-    for (size_t i = 0; i < 4; i++)
-        if (*all[i] == channel)
-            ipc_close(all[i]);
-}
-
 static const struct ipc_handlers handlers = {
-    .ready = on_ready,
     .summarize = on_summarize,
     .search = on_search,
     .delivered = on_delivered,
     .rcpt_checked = on_checked,
     .purged = on_purged,
     .volume_state = on_volume_state,
-    .closed = on_closed,
 };
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-static void pump_until(bool (*done)(void *), void *arg, const char *what)
-{
-    uint64_t end = clock_monotonic_us() + 20000000;
-    while (!done(arg)) {
-        if (clock_monotonic_us() > end)
-            fail_msg("waited in vain for %s", what);
-        event_base_loop(base, EVLOOP_NONBLOCK);
-        poll(NULL, 0, 1);
-    }
-}
-
-static bool is_set(void *arg)
-{
-    return *(bool *)arg;
-}
-
-static bool is_positive(void *arg)
-{
-    return *(int *)arg > 0;
-}
-
-static struct ipc_channel *add_peer(enum ipc_role role)
-{
-    int pair[2];
-    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
-    ipc_send_peer(master, &(struct ipc_peer){.role = role, .channel = pair[1]});
-    close(pair[1]);
-    return ipc_open(base, pair[0], role, IPC_WORKER, 0, &handlers, NULL);
-}
-
 static int setup(void **state)
 {
-    int pair[2];
-    base = event_base_new();
-    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
     assert_int_equal(pipe(left_open), 0);
-    pid = fork();
-    if (pid == 0) {
-        if (pair[1] != 3)
-            dup2(pair[1], 3);
-        else
-            fd_set_cloexec(3, false);
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-    close(left_open[1]);
-    ready = checked = answer_summaries = false;
+    checked = answer_summaries = false;
     summarize_asked = delivered = purged = 0;
-    master = ipc_open(base, pair[0], IPC_MASTER, IPC_WORKER, 0, &handlers, NULL);
-    ipc_send_setup(master,
-                   &(struct ipc_setup){.role = IPC_WORKER,
-                                       .settings = SLICE_LITERAL("log_level=error\n"
-                                                                 "store_segment_size=1048576\n")});
-    ipc_send_volume(master, &(struct ipc_volume){.volume = 0, .directory = slice_str(directory)});
-    auth = add_peer(IPC_AUTH);
-    door = add_peer(IPC_DOOR);
-    reader = add_peer(IPC_READER);
-    ipc_send_start(master, &(struct ipc_start){0});
-    pump_until(is_set, &ready, "ready");
+    play_start(&play, program, IPC_WORKER, "log_level=error\nstore_segment_size=1048576\n",
+               &handlers);
+    close(left_open[1]);
+    ipc_send_volume(play.master,
+                    &(struct ipc_volume){.volume = 0, .directory = slice_str(directory)});
+    play_peer(&play, IPC_AUTH, 0, &auth);
+    play_peer(&play, IPC_DOOR, 0, &door);
+    play_peer(&play, IPC_READER, 0, &reader);
+    play_run(&play);
     return 0;
-}
-
-static bool has_exited(void *arg)
-{
-    return waitpid(pid, arg, WNOHANG) == pid;
 }
 
 static int teardown(void **state)
 {
-    int status = -1;
-    ipc_send_drain(master, &(struct ipc_drain){0});
-    pump_until(has_exited, &status, "the worker's end");
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    ipc_close(&master);
-    ipc_close(&auth);
-    ipc_close(&door);
-    ipc_close(&reader);
-    event_base_free(base);
+    play_end(&play);
     close(left_open[0]);
     return 0;
 }
 
 /* ---- clients ------------------------------------------------------------------------------- */
 
-struct wanted {
-    int fd;
-    char text[8192];
-    size_t size;
-    const char *end; /* NULL: the end of the connection */
-    bool closed;
-};
-
-static bool has_text(void *arg)
-{
-    struct wanted *w = arg;
-    ssize_t size;
-    while ((size = recv(w->fd, w->text + w->size, sizeof(w->text) - 1 - w->size, MSG_DONTWAIT)) > 0)
-        w->size += (size_t)size;
-    w->text[w->size] = '\0';
-    w->closed = w->closed || size == 0;
-    return w->end == NULL ? w->closed : strstr(w->text, w->end) != NULL;
-}
-
 static const char *hear(int fd, const char *end)
 {
-    static struct wanted w;
-    w = (struct wanted){.fd = fd, .end = end};
-    pump_until(has_text, &w, end == NULL ? "the end" : end);
-    return w.text;
+    return play_hear(&play, fd, end);
 }
 
 static void ticket(uint64_t conn)
@@ -353,15 +252,15 @@ static void tickets(void **state)
 static void readers_die(void **state)
 {
     deliver(1, 0, 17, "Subject: a\r\n\r\nb\r\n");
-    pump_until(is_positive, &summarize_asked, "the reader to be asked");
+    play_until(&play, play_is_positive, &summarize_asked, "the reader to be asked");
     for (int i = 0; i < 2 && delivered == 0; i++) {
         summarize_asked = 0;
         ipc_close(&reader);
-        reader = add_peer(IPC_READER);
+        play_peer(&play, IPC_READER, 0, &reader);
         while (delivered == 0 && summarize_asked == 0)
-            event_base_loop(base, EVLOOP_NONBLOCK);
+            event_base_loop(play.base, EVLOOP_NONBLOCK);
     }
-    pump_until(is_positive, &delivered, "the delivery");
+    play_until(&play, play_is_positive, &delivered, "the delivery");
     assert_int_equal(delivered_result, IPC_DELIVERY_OK);
     ticket(1);
     int fd = hand_over(1, "RETR 1\r\nQUIT\r\n");
@@ -373,23 +272,23 @@ static void refuses(void **state)
 {
     answer_summaries = true;
     deliver(2, 0, 3, "more than three"); /* not as large as it is said to be */
-    pump_until(is_positive, &delivered, "an answer");
+    play_until(&play, play_is_positive, &delivered, "an answer");
     assert_int_equal(delivered_result, IPC_DELIVERY_UNAVAILABLE);
     deliver(3, 5, 3, "x\r\n"); /* a volume of somebody else */
-    pump_until(is_positive, &delivered, "an answer");
+    play_until(&play, play_is_positive, &delivered, "an answer");
     assert_int_equal(delivered_result, IPC_DELIVERY_UNAVAILABLE);
     ipc_send_rcpt_check(door,
                         &(struct ipc_rcpt_check){.account = account, .quota = 10, .size = 100});
-    pump_until(is_set, &checked, "a check");
+    play_until(&play, play_is_set, &checked, "a check");
     assert_int_equal(checked_result, IPC_DELIVERY_OVER_QUOTA);
     checked = false;
     ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.account = account, .size = 100});
-    pump_until(is_set, &checked, "a check");
+    play_until(&play, play_is_set, &checked, "a check");
     assert_int_equal(checked_result, IPC_DELIVERY_OK);
     checked = false;
     ipc_send_rcpt_check(door,
                         &(struct ipc_rcpt_check){.account = account, .size = UINT64_MAX - 1000});
-    pump_until(is_set, &checked, "a check");
+    play_until(&play, play_is_set, &checked, "a check");
     assert_int_equal(checked_result, IPC_DELIVERY_NOSPACE);
 }
 
@@ -403,7 +302,7 @@ static void settle(struct ipc_channel *peer)
 {
     checked = false;
     ipc_send_rcpt_check(peer, &(struct ipc_rcpt_check){.account = account, .size = 1});
-    pump_until(is_set, &checked, "a check");
+    play_until(&play, play_is_set, &checked, "a check");
 }
 
 /* A ticket of an account that was disabled or wiped meanwhile opens nothing. */
@@ -417,7 +316,7 @@ static void revoked_tickets(void **state)
     close(fd);
     ticket(21);
     ipc_send_purge(auth, &(struct ipc_purge){.account = account});
-    pump_until(is_positive, &purged, "the purge");
+    play_until(&play, play_is_positive, &purged, "the purge");
     fd = hand_over(21, "STAT\r\n");
     assert_string_equal(hear(fd, NULL), "");
     close(fd);
@@ -499,12 +398,11 @@ static void broken_peers(void **state)
             if (shape == 2)
                 memset(bytes + 4, 0xff, sizeof(bytes) - 4);
             assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
-            ipc_send_peer(master,
+            ipc_send_peer(play.master,
                           &(struct ipc_peer){.role = IPC_DOOR, .index = 7, .channel = pair[1]});
             close(pair[1]);
             assert_int_equal(send(pair[0], bytes, size, MSG_NOSIGNAL), size);
-            struct wanted w = {.fd = pair[0]};
-            pump_until(has_text, &w, "the end of a broken door's channel");
+            hear(pair[0], NULL); /* cut */
             close(pair[0]);
         }
     }
@@ -527,10 +425,10 @@ static void many_checks(void **state)
         assert_true(ipc_send_rcpt_check(
             door, &(struct ipc_rcpt_check){.request = i, .account = other, .size = UINT64_MAX}));
         if (i % 1000 == 0)
-            event_base_loop(base, EVLOOP_NONBLOCK);
+            event_base_loop(play.base, EVLOOP_NONBLOCK);
     }
     while (checks < MANY && !is_gone(&door))
-        event_base_loop(base, EVLOOP_ONCE);
+        event_base_loop(play.base, EVLOOP_ONCE);
     assert_int_equal(checks, MANY);
     assert_int_not_equal(checked_result, IPC_DELIVERY_OK); /* there is no such room */
 }
@@ -547,7 +445,7 @@ static void readers_lie(void **state)
                 : lie == 3 ? "Subject: l\r\n\r\n3..\r\n"
                 : lie == 4 ? "Subject: l\r\n\r\n4..\r\n"
                            : "Subject: l\r\n\r\n5..\r\n");
-        pump_until(is_positive, &delivered, "the delivery");
+        play_until(&play, play_is_positive, &delivered, "the delivery");
         assert_int_equal(delivered, 1);
         assert_int_equal(delivered_result, IPC_DELIVERY_OK);
     }
@@ -559,7 +457,7 @@ static void readers_lie(void **state)
     assert_non_null(strstr(text, "\r\nP: 1\r\nSubject: l\r\n\r\n5..\r\n.\r\n"));
     close(fd);
     ipc_send_purge(auth, &(struct ipc_purge){.account = account});
-    pump_until(is_positive, &purged, "the purge");
+    play_until(&play, play_is_positive, &purged, "the purge");
 }
 
 static int imap(uint64_t conn)
@@ -604,10 +502,10 @@ static void search_readers(void **state)
     command(fd, "a APPEND INBOX {17+}\r\nSubject: a\r\n\r\nb\r\n\r\n", "a OK");
     command(fd, "a EXAMINE INBOX\r\ns SEARCH BODY b\r\n", "a OK");
     for (int deaths = 0; deaths < 2; deaths++) {
-        pump_until(is_positive, &search_asked, "the reader to be asked");
+        play_until(&play, play_is_positive, &search_asked, "the reader to be asked");
         search_asked = 0;
         ipc_close(&reader);
-        reader = add_peer(IPC_READER);
+        play_peer(&play, IPC_READER, 0, &reader);
     }
     assert_non_null(strstr(hear(fd, "s OK"), "* SEARCH\r\n"));
     assert_int_equal(search_asked, 0);
@@ -621,7 +519,7 @@ static void search_readers(void **state)
     search_mode = SEARCH_HOLD;
     search_asked = 0;
     assert_int_equal(send(fd, "s SEARCH BODY b\r\n", 17, 0), 17);
-    pump_until(is_positive, &search_asked, "the reader to be asked");
+    play_until(&play, play_is_positive, &search_asked, "the reader to be asked");
     close(fd); /* and teardown with the request in work */
 }
 
@@ -634,7 +532,7 @@ static void survives(void **state)
     assert_non_null(strstr(hear(fd, NULL), "+OK 1 "));
     close(fd);
     ipc_send_purge(auth, &(struct ipc_purge){.account = account});
-    pump_until(is_positive, &purged, "the purge");
+    play_until(&play, play_is_positive, &purged, "the purge");
     assert_int_equal(purged_result, IPC_DELIVERY_OK);
     ticket(2);
     fd = hand_over(2, "STAT\r\nQUIT\r\n");
