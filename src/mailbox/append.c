@@ -164,6 +164,7 @@ uint64_t arrival_store(struct change *change, struct appender *appender,
                                  .zone_minutes = arrival->zone_minutes,
                                  .home_box = appender->box->id,
                                  .home_uid = appender->uid,
+                                 .pop3_order = arrival->pop3_order,
                                  .prefix = arrival->prefix,
                                  .uidl = arrival->uidl};
     if (blob == 0) {
@@ -312,6 +313,7 @@ static void append_source(struct append_op *append, struct arrival *arrival,
     struct arena *arena = &append->op.arena;
     arrival->prefix = arena_copy(arena, source->prefix);
     arrival->uidl = arena_copy(arena, source->uidl);
+    arrival->pop3_order = source->pop3_order;
     arrival->uid = source->uid;
     arrival->date_us = source->date_us;
     arrival->zone_minutes = source->zone_minutes;

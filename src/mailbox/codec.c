@@ -204,13 +204,15 @@ bool codec_entry_get(const uint8_t at[ENTRY_SIZE], struct mailbox_entry *entry, 
 
 void codec_email_put(const struct email_record *record, struct buf *out)
 {
-    buf_u8(out, CODEC_FORMAT);
+    buf_u8(out, record->pop3_order > 0 ? CODEC_FORMAT_EMAIL_ORDERED : CODEC_FORMAT);
     buf_u16(out, (uint16_t)record->zone_minutes);
     buf_u64(out, record->blob);
     buf_u64(out, record->blob_size);
     buf_u64(out, record->date_us);
     buf_u32(out, record->home_box);
     buf_u32(out, record->home_uid);
+    if (record->pop3_order > 0)
+        buf_u32(out, record->pop3_order);
     buf_packed(out, record->prefix);
     buf_packed(out, record->uidl);
 }
@@ -218,7 +220,8 @@ void codec_email_put(const struct email_record *record, struct buf *out)
 bool codec_email_get(struct slice value, struct email_record *record)
 {
     struct cursor cursor = cursor_make(value);
-    if (cursor_u8(&cursor) != CODEC_FORMAT)
+    uint8_t format = cursor_u8(&cursor);
+    if (format != CODEC_FORMAT && format != CODEC_FORMAT_EMAIL_ORDERED)
         return false;
     record->zone_minutes = (int16_t)cursor_u16(&cursor);
     record->blob = cursor_u64(&cursor);
@@ -226,6 +229,9 @@ bool codec_email_get(struct slice value, struct email_record *record)
     record->date_us = cursor_u64(&cursor);
     record->home_box = cursor_u32(&cursor);
     record->home_uid = cursor_u32(&cursor);
+    record->pop3_order = format == CODEC_FORMAT_EMAIL_ORDERED ? cursor_u32(&cursor) : 0;
+    if (format == CODEC_FORMAT_EMAIL_ORDERED && record->pop3_order == 0)
+        return false;
     record->prefix = cursor_packed(&cursor);
     record->uidl = cursor_packed(&cursor);
     return cursor_done(&cursor);

@@ -7,7 +7,7 @@
 #include "base/id.h"
 #include "mailbox/mailbox.h"
 
-enum { CODEC_FORMAT = 1, CODEC_FORMAT_BOX_IMPORTED = 2 };
+enum { CODEC_FORMAT = 1, CODEC_FORMAT_BOX_IMPORTED = 2, CODEC_FORMAT_EMAIL_ORDERED = 2 };
 
 /* The first byte of a key. What an open account needs stands together, so that one scan gets it. */
 enum codec_kind {
@@ -100,6 +100,7 @@ struct email_record {
     uint64_t blob, blob_size, date_us;
     int32_t zone_minutes;
     uint32_t home_box, home_uid; /* where it came in: the message that a stored UIDL belongs to */
+    uint32_t pop3_order;         /* of that message, too; 0: none */
     struct slice prefix, uidl;   /* uidl empty: the default */
 };
 void codec_email_put(const struct email_record *record, struct buf *out);

@@ -58,7 +58,8 @@ static void try_email(struct slice value)
         codec_email_put(&email, &out);
         ASSERT(codec_email_get(buf_slice(&out), &email_back));
         ASSERT(slice_equal(email.prefix, email_back.prefix) &&
-               slice_equal(email.uidl, email_back.uidl) && email.blob == email_back.blob);
+               slice_equal(email.uidl, email_back.uidl) && email.blob == email_back.blob &&
+               email.pop3_order == email_back.pop3_order);
     }
     buf_clear(&out);
     if (codec_delivery_get(value, &delivery)) {

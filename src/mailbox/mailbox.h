@@ -202,6 +202,7 @@ struct mailbox_source {
     uint64_t date_us;     /* INTERNALDATE, since 1970; 0: now */
     int32_t zone_minutes; /* of INTERNALDATE as the client gave it; kept */
     struct slice uidl;    /* a UIDL it brings along; empty: the default */
+    uint32_t pop3_order;  /* see mailbox_message */
     uint32_t uid;         /* a UID it brings along, see mailbox_adopt(); 0: the next */
 };
 
@@ -328,6 +329,7 @@ struct mailbox_message {
     uint64_t date_us;           /* INTERNALDATE */
     int32_t zone_minutes;
     struct slice uidl;    /* as POP3 shows it: stored, or the default "%08x%08x" */
+    uint32_t pop3_order;  /* it brought along: POP3 numbers these first, by it; 0: none, by UID */
     uint32_t prefix_size; /* summary offsets count from the end of the prefix */
     struct slice summary; /* packed; empty: one opaque part (message/summary.h) */
 };

@@ -477,6 +477,7 @@ bool incoming_has_message_id(struct slice bytes);
 struct arrival {
     struct incoming *incoming;
     struct slice prefix, uidl;
+    uint32_t pop3_order;
     struct mailbox_flags flags;
     uint64_t date_us;
     int32_t zone_minutes;

@@ -89,7 +89,10 @@ static void load_email(struct load_request *load, struct loaded *item, struct sl
     item->message.date_us = record.date_us;
     item->message.zone_minutes = record.zone_minutes;
     item->message.prefix_size = (uint32_t)record.prefix.size;
-    if (record.uidl.size > 0 && record.home_box == load->box && record.home_uid == item->uid)
+    if (record.home_box != load->box || record.home_uid != item->uid)
+        return;
+    item->message.pop3_order = record.pop3_order;
+    if (record.uidl.size > 0)
         item->message.uidl = arena_copy(&load->arena, record.uidl);
 }
 

@@ -124,6 +124,16 @@ static void test_email_and_others(void **state)
     for (size_t size = 0; size < bytes.size; size++)
         assert_false(codec_email_get(slice_make(bytes.data, size), &out));
     buf_clear(&bytes);
+    in.pop3_order = 7;
+    codec_email_put(&in, &bytes);
+    assert_int_equal(bytes.size, 39 + 4 + 6 + 4 + 2);
+    assert_int_equal(bytes.data[0], 2);
+    assert_true(codec_email_get(buf_slice(&bytes), &out));
+    assert_int_equal(out.pop3_order, 7);
+    assert_true(slice_equal(out.prefix, in.prefix) && slice_equal(out.uidl, in.uidl));
+    for (size_t size = 0; size < bytes.size; size++)
+        assert_false(codec_email_get(slice_make(bytes.data, size), &out));
+    buf_clear(&bytes);
 
     struct account_record a = {1, 2, 3, 4, 5, 6, 7, 8, 9}, b;
     codec_account_put(&a, &bytes);

@@ -1,7 +1,8 @@
 /*
  * A Maildir++ that Dovecot serves with the same UIDVALIDITY, UIDs, UIDNEXT and UIDLs: beside the
  * messages stand dovecot-uidlist (with the UIDL of each, so that no setting of Dovecot's changes
- * them), dovecot-keywords and subscriptions.
+ * them, and the order in POP3 where it is another than that of UIDs), dovecot-keywords and
+ * subscriptions.
  *
  * A file's name says which message it is, so a second run writes only what is missing and takes
  * away what is gone. It works only in a directory that is empty or that an export has made.
@@ -263,8 +264,10 @@ static bool lists_write(struct export *export, struct error *error)
                id_text(id_random()).text);
     for (size_t i = 0; i < export->messages.count; i++) {
         const struct move_head *head = &export->messages.heads[i];
-        buf_printf(&text, "%u P%.*s :%s\n", head->uid, SLICE_PRINT(head->uidl),
-                   message_base(arena, info, head));
+        buf_printf(&text, "%u P%.*s", head->uid, SLICE_PRINT(head->uidl));
+        if (head->pop3_order > 0)
+            buf_printf(&text, " O%u", head->pop3_order);
+        buf_printf(&text, " :%s\n", message_base(arena, info, head));
     }
     bool good = text_write(export, export->path, "dovecot-uidlist", &text, error);
     buf_clear(&text);

@@ -155,6 +155,7 @@ static bool bring(struct import *import, const struct source_message *message, u
                              .date_us = message->date_us,
                              .flags = message->flags,
                              .uidl = message->uidl,
+                             .pop3_order = message->pop3_order,
                              .keywords = message->keywords,
                              .keyword_count = message->keyword_count};
     char uidl[20];

@@ -196,10 +196,48 @@ static void message_take(struct maildir *maildir, const char *path, const char *
     if (known != NULL) {
         message->uid = known->uid;
         message->uidl = source_uidl_valid(known->uidl) ? known->uidl : SLICE_NONE;
+        message->pop3_order = known->pop3_order;
     }
     struct slice info = slice_sub(file, colon, file.size);
     if (slice_starts(info, SLICE_LITERAL(":2,")))
         flags_read(maildir, slice_sub(info, 3, info.size), message);
+}
+
+static struct slice message_base(const struct source_message *message)
+{
+    struct slice name = message->path;
+    for (size_t at = slice_find(name, '/'); at < name.size; at = slice_find(name, '/'))
+        name = slice_sub(name, at + 1, name.size);
+    return slice_sub(name, 0, slice_find(name, ':'));
+}
+
+/* Courier's POP3 numbers messages by when they came: the number that the name begins with. */
+static int arrival_compare(const void *a, const void *b)
+{
+    struct slice x = message_base(*(struct source_message *const *)a);
+    struct slice y = message_base(*(struct source_message *const *)b);
+    uint64_t left = 0, right = 0;
+    slice_u64(slice_sub(x, 0, slice_find(x, '.')), &left);
+    slice_u64(slice_sub(y, 0, slice_find(y, '.')), &right);
+    if (left != right)
+        return left < right ? -1 : 1;
+    return slice_compare(x, y);
+}
+
+/* Only where it is not the order of UIDs: that needs no numbers. */
+static void order_by_arrival(struct source_folder *folder)
+{
+    bool differs = false;
+    struct source_message **sorted =
+        arena_array(&folder->arena, folder->count + 1, sizeof(struct source_message *));
+    source_sort(folder);
+    for (size_t i = 0; i < folder->count; i++)
+        sorted[i] = &folder->messages[i];
+    qsort(sorted, folder->count, sizeof(struct source_message *), arrival_compare);
+    for (size_t i = 0; i < folder->count; i++)
+        differs |= sorted[i] != &folder->messages[i];
+    for (size_t i = 0; differs && i < folder->count; i++)
+        sorted[i]->pop3_order = (uint32_t)i + 1;
 }
 
 bool source_maildir_load(const char *path, struct source_folder *folder, struct error *error)
@@ -222,5 +260,7 @@ bool source_maildir_load(const char *path, struct source_folder *folder, struct 
             message_take(&maildir, part, entry->d_name);
         closedir(directory);
     }
+    if (maildir.list.courier_pop3)
+        order_by_arrival(folder);
     return true;
 }

@@ -235,6 +235,7 @@ static void on_loaded(void *arg, enum mailbox_result result, const struct mailbo
                                           .zone_minutes = message->zone_minutes,
                                           .flags = entry->flags,
                                           .uidl = message->uidl,
+                                          .pop3_order = message->pop3_order,
                                           .keywords = (struct slice *)(uintptr_t)keywords,
                                           .keyword_count = keyword_count});
         put(move, &frame);
@@ -357,6 +358,7 @@ static bool take_append(struct move *move, struct slice body)
         .date_us = head.date_us,
         .zone_minutes = head.zone_minutes,
         .uidl = head.uidl,
+        .pop3_order = head.pop3_order,
         .uid = head.uid};
     move->missing = head.size;
     move->total += head.size;

@@ -14,7 +14,8 @@ struct source_message {
     uint32_t flags;          /* enum mailbox_flag */
     struct slice *keywords;
     size_t keyword_count;
-    struct slice uidl; /* empty: none is said */
+    struct slice uidl;   /* empty: none is said */
+    uint32_t pop3_order; /* 0: none is said */
     uint64_t date_us;
 };
 
@@ -70,9 +71,11 @@ struct uidlist_entry {
     struct slice base; /* file name up to ":" */
     uint32_t uid;
     struct slice uidl;
+    uint32_t pop3_order;
 };
 struct uidlist {
     uint32_t uidvalidity, uidnext; /* 0: there is no list */
+    bool courier_pop3;             /* its POP3 server was here: see maildir_read.c for its order */
     struct uidlist_entry *entries; /* by base */
     size_t count, room;
 };

@@ -1,9 +1,12 @@
 /*
  * What Dovecot and Courier wrote beside a Maildir:
  *
- *   dovecot-uidlist       3 V<uidvalidity> N<nextuid> G<guid>     then  <uid> [P<uidl>...] :<file>
+ *   dovecot-uidlist       3 V<uidvalidity> N<nextuid> G<guid>     then  <uid> [P<uidl>] [O<order>]
+ *                                                                       ... :<file>
  *   courierimapuiddb      1 <uidvalidity> <nextuid>               then  <uid> <file>
  *   courierpop3dsizelist  /2 or /3 <nextuid> <uidv>               then  <file> <size> <n>:<uidv>...
+ *
+ * Messages with an order stand first in Dovecot's POP3 maildrop, by it; it begins at 1.
  *
  * Courier's POP3 server shows UID<n>-<uidv>, or UID<n> where uidv is 0. A line that is not
  * understood is passed over: its message then has no UID, nothing worse.
@@ -82,8 +85,11 @@ static bool line_v3(struct slice line, struct uidlist_entry *entry)
         return false;
     while (line.size > 0 && line.data[0] != ':') {
         struct slice word = slice_split(&line, ' ');
+        struct slice value = slice_sub(word, 1, word.size);
         if (word.size > 0 && word.data[0] == 'P')
-            entry->uidl = slice_sub(word, 1, word.size);
+            entry->uidl = value;
+        if (word.size > 0 && word.data[0] == 'O' && !slice_u32(value, &entry->pop3_order))
+            entry->pop3_order = 0;
     }
     entry->base = base_of(slice_sub(line, 1, line.size));
     return true;
@@ -136,6 +142,7 @@ static void pop3_list(struct slice text, struct arena *arena, struct uidlist *li
     struct slice header = slice_split(&text, '\n');
     if (!slice_starts(header, SLICE_LITERAL("/2 ")) && !slice_starts(header, SLICE_LITERAL("/3 ")))
         return;
+    list->courier_pop3 = true;
     while (text.size > 0) {
         struct slice line = slice_split(&text, '\n');
         struct slice numbers = last_word(&line);

@@ -62,6 +62,7 @@ void move_put_head(struct buf *out, enum move_kind kind, const struct move_head 
     buf_u64(out, head->date_us);
     buf_u32(out, (uint32_t)head->zone_minutes);
     buf_u32(out, head->flags);
+    buf_u32(out, head->pop3_order);
     buf_packed(out, head->uidl);
     buf_u32(out, (uint32_t)head->keyword_count);
     for (size_t i = 0; i < head->keyword_count; i++)
@@ -77,6 +78,7 @@ bool move_get_head(struct slice body, struct arena *arena, struct move_head *hea
     head->date_us = cursor_u64(&cursor);
     head->zone_minutes = (int32_t)cursor_u32(&cursor);
     head->flags = cursor_u32(&cursor);
+    head->pop3_order = cursor_u32(&cursor);
     head->uidl = cursor_packed(&cursor);
     head->keyword_count = cursor_u32(&cursor);
     if (cursor.failed || head->keyword_count > KEYWORDS_MAX)

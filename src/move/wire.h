@@ -51,7 +51,8 @@ struct move_head { /* of a message */
     uint32_t uid;  /* APPEND: 0 for the next */
     uint64_t size, date_us;
     int32_t zone_minutes;
-    uint32_t flags; /* enum mailbox_flag */
+    uint32_t flags;      /* enum mailbox_flag */
+    uint32_t pop3_order; /* 0: none */
     struct slice uidl;
     struct slice *keywords;
     size_t keyword_count;

@@ -94,7 +94,11 @@ static void add_message(struct pop3 *s, const struct mailbox_message *message)
 {
     struct pop3_message *added = &s->messages[s->count++];
     char buffer[20];
-    *added = (struct pop3_message){.uid = message->uid, .uidl = UINT32_MAX, .size = message->size};
+    *added = (struct pop3_message){.uid = message->uid,
+                                   .uidl = UINT32_MAX,
+                                   .size = message->size,
+                                   .order = message->pop3_order};
+    s->ordered |= message->pop3_order > 0;
     default_uidl(s, message->uid, buffer);
     if (message->result == MAILBOX_OK && uidl_valid(message->uidl) &&
         !slice_equal_str(message->uidl, buffer)) {
@@ -102,6 +106,17 @@ static void add_message(struct pop3 *s, const struct mailbox_message *message)
         buf_add_slice(&s->uidls, message->uidl);
         buf_u8(&s->uidls, 0);
     }
+}
+
+/* Those with an order first, as the server numbered them that they came from; then by UID. */
+static int order_compare(const void *a, const void *b)
+{
+    const struct pop3_message *x = a, *y = b;
+    uint32_t left = x->order - 1, right = y->order - 1; /* 0, none, becomes the last */
+    if (left != right) {
+        return left < right ? -1 : 1;
+    }
+    return (x->uid > y->uid) - (x->uid < y->uid);
 }
 
 /* Login fails here: POP3's session cannot go back to the door, so the connection ends. */
@@ -142,6 +157,9 @@ static enum pop3_step load_page(struct pop3 *s)
         s->wait = "store";
         mailbox_load(s->view, uids, count, MAILBOX_NEED_EMAIL, on_loaded, s);
         return POP3_WAIT;
+    }
+    if (s->ordered) {
+        qsort(s->messages, s->count, sizeof(*s->messages), order_compare);
     }
     pop3_write(s, "+OK %u messages\r\n", s->count);
     return POP3_NEXT;

@@ -33,6 +33,7 @@ struct pop3_message { /* number - 1 is its place */
     uint32_t uid;
     uint32_t uidl; /* offset in uidls; UINT32_MAX: the default */
     uint64_t size;
+    uint32_t order; /* see mailbox_message */
     bool deleted;
 };
 
@@ -50,6 +51,7 @@ struct pop3 {
 
     struct pop3_message *messages;
     uint32_t count, room;
+    bool ordered;     /* a message has an order */
     uint32_t loading; /* sequence number of the next to load */
     uint32_t uidvalidity;
     struct buf uidls; /* NUL-terminated, those that are not the default */
