@@ -2,7 +2,7 @@
  * The control process: the administrator's Unix socket, /metrics and /healthz. It holds no mail and
  * no secret; it forwards. Files: main.c (the process, the peers), clients.c (the Unix socket),
  * requests.c (a verb on its way to one or many processes), gather.c (status, metrics: joined
- * answers), http.c.
+ * answers), http.c and http_request.c.
  */
 #pragma once
 #include <stdbool.h>
@@ -12,12 +12,11 @@
 #include "base/buf.h"
 #include "ipc/child.h"
 
-enum { PENDING_MAX = 64 };
+enum { PENDING_MAX = 64, HTTP_CLIENTS_MAX = 64 };
 
 struct control;
 struct request;
 struct client;
-struct evhttp;
 
 /* ---- requests.c ---------------------------------------------------------------------------- */
 
@@ -68,6 +67,7 @@ bool http_listen(struct control *control, int fd, struct error *error); /* takes
 
 TAILQ_HEAD(request_list, request);
 TAILQ_HEAD(client_list, client);
+TAILQ_HEAD(http_list, http_client);
 
 struct control {
     struct child *child;
@@ -75,7 +75,8 @@ struct control {
     struct client_list clients;
     size_t client_count;
     uint64_t next_request, next_conn;
-    struct evhttp *http;
+    struct http_list http; /* oldest first */
+    size_t http_count;
     struct {
         int fd;
         bool internal;

@@ -1,7 +1,7 @@
 /*
  * The process: it holds two kinds of listening sockets and a channel to everybody, and forwards.
  * Who can use the Unix socket is the server's owner or root already, so nothing here is a secret;
- * HTTP strangers can reach at most evhttp in a process that has no file.
+ * HTTP strangers can reach at most http_request.c in a process that has no file.
  */
 #include <unistd.h>
 
@@ -67,6 +67,7 @@ static void *create(struct child *child)
     control->owner = geteuid();
     TAILQ_INIT(&control->requests);
     TAILQ_INIT(&control->clients);
+    TAILQ_INIT(&control->http);
     return control;
 }
 

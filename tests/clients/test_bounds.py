@@ -303,6 +303,43 @@ class Bounds(unittest.TestCase):
         imap.logout()
         self.assertEqual(self.restarts(), restarts)
 
+    def test_http(self):
+        """Hundreds that hold connections to the metrics and say nothing, or half of something:
+        64 are kept, the oldest makes room, and who asks is answered."""
+        (pid,) = [p["pid"] for p in self.processes() if p["process"] == "control"]
+        refused = self.count("connections_refused")
+        held = [self.connect("http") for _ in range(300)]
+        for n, s in enumerate(held):
+            with contextlib.suppress(OSError):
+                s.sendall((b"", b"G", b"GET /metrics HTTP/1.1\r\nHost: x\r\n", b"x" * 4000)[n % 4])
+        self.assertEqual(self.server.http("/healthz"), (200, "ok\n"))
+        self.assertGreaterEqual(self.count("connections_refused") - refused, 300 - 64)
+        self.assertIn("event=connection_refused protocol=http", self.server.log_text())
+        if os.access(f"/proc/{pid}/fd", os.R_OK):
+            self.assertLess(len(os.listdir(f"/proc/{pid}/fd")), 64 + 40)
+        self.honest(1)
+
+    def test_http_answers(self):
+        """RFC 9112: what is asked wrongly is told so, and nothing is read behind the answer."""
+        for ask, code in ((b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+                          (b"HEAD /metrics HTTP/1.0\n\n", 200),
+                          (b"GET http://h:1/healthz?a HTTP/1.1\r\nhost:h\r\n\r\n", 200),
+                          (b"GET /healthz HTTP/1.1\r\n\r\n", 400),  # 3.2: without Host
+                          (b"GET /../etc/passwd HTTP/1.0\r\n\r\n", 404),
+                          (b"POST /metrics HTTP/1.0\r\nContent-Length: 4\r\n\r\nGET ", 405),
+                          (b"GET  HTTP/1.0\r\n\r\n", 400), (b"\r\n\r\n", 400),
+                          (b"GET /metrics HTTP/1.0\r\nX: \x00\r\n\r\n", 400),
+                          (b"GET /" + b"a" * (8192 - 5), 400)):
+            with self.subTest(ask=ask[:40]):
+                s = self.connect("http")
+                s.sendall(ask)
+                head, _, body = self.file(s).read().partition(b"\r\n\r\n")
+                self.assertEqual(int(head.split()[1]), code)
+                if ask.startswith(b"HEAD"):
+                    self.assertEqual(body, b"")
+                else:
+                    self.assertIn(b"Content-Length: %d\r\n" % len(body), head)
+
     def test_password_guessing(self):
         """Guesses for one account, from many connections at once: all refused, others log in."""
         guessers = [self.connect() for _ in range(30)]
