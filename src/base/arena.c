@@ -53,7 +53,7 @@ void arena_reset(struct arena *arena)
     arena->used = 0;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+static void *take(struct arena *arena, size_t size)
 {
     struct arena_block *block = arena->blocks;
     ASSERT(size <= SIZE_MAX / 2);
@@ -67,7 +67,12 @@ void *arena_alloc(struct arena *arena, size_t size)
     void *memory = block->bytes + block->used;
     block->used += size;
     arena->used += size;
-    return memset(memory, 0, size);
+    return memory;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    return memset(take(arena, size), 0, size);
 }
 
 void *arena_array(struct arena *arena, size_t count, size_t size)
@@ -79,7 +84,7 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
 
 struct slice arena_copy(struct arena *arena, struct slice bytes)
 {
-    uint8_t *copy = arena_alloc(arena, bytes.size);
+    uint8_t *copy = take(arena, bytes.size);
     if (bytes.size > 0)
         memcpy(copy, bytes.data, bytes.size);
     return slice_make(copy, bytes.size);

@@ -72,6 +72,8 @@ static void on_loaded(void *arg, enum mailbox_result result, const struct mailbo
         message->date_us = messages[m].date_us;
         message->zone_minutes = messages[m].zone_minutes;
         message->prefix_size = messages[m].prefix_size;
+        message->place = messages[m].place;
+        message->place.prefix = arena_copy(&fetch->page, messages[m].place.prefix);
         message->packed = arena_copy(&fetch->page, messages[m].summary);
     }
     imap_mailbox_done(session, result);

@@ -138,6 +138,8 @@ static void take_message(struct search *search, uint32_t i, const struct mailbox
     candidate->size = message->size;
     candidate->date_us = message->date_us;
     candidate->zone_minutes = message->zone_minutes;
+    candidate->place = message->place;
+    candidate->place.prefix = arena_copy(&search->page, message->place.prefix);
     candidate->bits =
         arena_alloc(&search->page, needle_bits_size(search->program.needle_count) + 1);
     take_summary(search, candidate, message);

@@ -90,8 +90,10 @@ static void ask_ahead(struct imap_session *session, struct fetch *fetch,
     if (!message->loaded || message->result != MAILBOX_OK)
         return;
     arena_reset(&fetch->scratch);
-    if (!summary_decode(message->packed, blob, &fetch->scratch, &summary) ||
-        !section_range(&summary, message, first_section(fetch), &range) || range.size == 0 ||
+    if ((fetch->items.need & MAILBOX_NEED_SUMMARY) != 0 &&
+        !summary_decode(message->packed, blob, &fetch->scratch, &summary))
+        return;
+    if (!section_range(&summary, message, first_section(fetch), &range) || range.size == 0 ||
         range.size > FETCH_AHEAD_BYTES)
         return;
     if (ahead->bytes == NULL)
@@ -103,7 +105,7 @@ static void ask_ahead(struct imap_session *session, struct fetch *fetch,
     ahead->arrived = false;
     message->ahead = ahead;
     fetch->outstanding++;
-    mailbox_read(session->view, message->uid, range.offset, range.size, on_ahead, ahead);
+    mailbox_read_loaded(session->view, &message->place, range.offset, range.size, on_ahead, ahead);
 }
 
 void fetch_read_ahead(struct imap_session *session, struct fetch *fetch)
@@ -146,7 +148,7 @@ enum imap_step fetch_read_bytes(struct imap_session *session, struct fetch *fetc
 {
     fetch->reading = true;
     if (!was_asked_ahead(message, offset, size)) {
-        mailbox_read(session->view, message->uid, offset, size, on_read, session);
+        mailbox_read_loaded(session->view, &message->place, offset, size, on_read, session);
         return imap_wait_store(session, "a message's bytes");
     }
     fetch->awaited = message->ahead;
@@ -174,18 +176,6 @@ static void drop_bytes(struct fetch *fetch)
 
 /* ---- the summary --------------------------------------------------------------------------- */
 
-static bool needs_parts(const struct fetch *fetch)
-{
-    for (size_t i = 0; i < fetch->items.count; i++) {
-        const struct fetch_item *item = &fetch->items.list[i];
-        if (item->kind == FETCH_ENVELOPE || item->kind == FETCH_BODY ||
-            item->kind == FETCH_BODYSTRUCTURE || item->kind > FETCH_SECTION ||
-            (item->kind == FETCH_SECTION && (item->depth > 0 || item->text != FETCH_ALL)))
-            return true;
-    }
-    return false;
-}
-
 enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch *fetch,
                                      const struct fetch_message *message)
 {
@@ -198,7 +188,7 @@ enum imap_step fetch_prepare_summary(struct imap_session *session, struct fetch 
             return IMAP_DONE;
         /* None, or none that fits: the message is one opaque part behind its header. */
         summary_opaque(blob, 0, &fetch->scratch, &fetch->summary);
-        if (!needs_parts(fetch) || blob == 0)
+        if (blob == 0)
             return IMAP_DONE;
         return fetch_read_bytes(session, fetch, message, message->prefix_size,
                                 blob < HEADER_MAX ? blob : HEADER_MAX);

@@ -15,10 +15,6 @@ static struct fetch_item *add_item(struct imap_parser *parser, struct fetch_item
     }
     struct fetch_item *item = &items->list[items->count++];
     item->kind = kind;
-    if (kind == FETCH_INTERNALDATE || kind == FETCH_SIZE)
-        items->need |= MAILBOX_NEED_EMAIL;
-    if (kind >= FETCH_ENVELOPE)
-        items->need |= MAILBOX_NEED_EMAIL | MAILBOX_NEED_SUMMARY;
     return item;
 }
 
@@ -218,7 +214,16 @@ static bool parse_macro(struct imap_parser *parser, struct fetch_items *items)
     return true;
 }
 
-bool fetch_parse_items(struct imap_parser *parser, struct fetch_items *items)
+/* BODY[] is all bytes there are: no summary says where they begin. */
+static uint32_t needs(const struct fetch_item *item)
+{
+    bool whole = item->kind == FETCH_SECTION && item->depth == 0 && item->text == FETCH_ALL;
+    if (item->kind == FETCH_INTERNALDATE || item->kind == FETCH_SIZE || whole)
+        return MAILBOX_NEED_EMAIL;
+    return item->kind >= FETCH_ENVELOPE ? MAILBOX_NEED_EMAIL | MAILBOX_NEED_SUMMARY : 0;
+}
+
+static bool parse_list(struct imap_parser *parser, struct fetch_items *items)
 {
     if (parse_macro(parser, items))
         return true;
@@ -231,6 +236,14 @@ bool fetch_parse_items(struct imap_parser *parser, struct fetch_items *items)
             return false;
     } while (imap_parse_optional(parser, ' '));
     return imap_parse_close(parser);
+}
+
+bool fetch_parse_items(struct imap_parser *parser, struct fetch_items *items)
+{
+    bool good = parse_list(parser, items);
+    for (size_t i = 0; i < items->count; i++)
+        items->need |= needs(&items->list[i]);
+    return good;
 }
 
 bool fetch_parse_modifiers(struct imap_parser *parser, bool uid, struct fetch_items *items)

@@ -10,6 +10,7 @@ struct fetch_message { /* of the page; as in struct mailbox_message */
     uint64_t size, date_us;
     int32_t zone_minutes;
     uint32_t prefix_size;
+    struct mailbox_place place;
     struct slice packed;
     struct fetch_ahead *ahead; /* its first section is being read; NULL: no */
 };

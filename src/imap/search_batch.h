@@ -20,6 +20,7 @@ struct candidate {
     uint32_t sequence, uid;
     uint64_t size, date_us;
     int32_t zone_minutes;
+    struct mailbox_place place;
     int64_t sent_day;
     bool enveloped; /* its summary has all of the envelope */
     bool open;      /* not yet judged */

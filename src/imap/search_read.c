@@ -35,8 +35,8 @@ static bool ask(struct imap_session *session, struct search *search)
     piece->arrived = false;
     if (piece->bytes == NULL)
         piece->bytes = evbuffer_new();
-    mailbox_read(session->view, candidate->uid, search->reading_offset, piece->size, on_read,
-                 piece);
+    mailbox_read_loaded(session->view, &candidate->place, search->reading_offset, piece->size,
+                        on_read, piece);
     search->reading_offset = piece->last ? 0 : search->reading_offset + piece->size;
     search->reading += piece->last;
     return true;

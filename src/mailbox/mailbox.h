@@ -321,6 +321,12 @@ bool mailbox_vanished_logged(const struct mailbox_view *view, uint64_t since);
 
 enum mailbox_need { MAILBOX_NEED_EMAIL = 1, MAILBOX_NEED_SUMMARY = 2 };
 
+/* Where the bytes of a message are: its prefix, and behind it a blob. */
+struct mailbox_place {
+    uint64_t blob, blob_size;
+    struct slice prefix;
+};
+
 /* All of a message but its bytes; valid during the callback, copy what you keep. */
 struct mailbox_message {
     uint32_t uid;
@@ -331,6 +337,7 @@ struct mailbox_message {
     struct slice uidl;    /* as POP3 shows it: stored, or the default "%08x%08x" */
     uint32_t pop3_order;  /* it brought along: POP3 numbers these first, by it; 0: none, by UID */
     uint32_t prefix_size; /* summary offsets count from the end of the prefix */
+    struct mailbox_place place;
     struct slice summary; /* packed; empty: one opaque part (message/summary.h) */
 };
 typedef void mailbox_loaded(void *arg, enum mailbox_result result,
@@ -344,6 +351,10 @@ void mailbox_load(struct mailbox_view *view, const uint32_t *uids, size_t count,
 typedef void mailbox_read_done(void *arg, enum mailbox_result result, struct evbuffer *bytes);
 void mailbox_read(struct mailbox_view *view, uint32_t uid, uint64_t offset, uint64_t size,
                   mailbox_read_done *done, void *arg);
+/* The same for a message that was loaded, without looking again where it is. The prefix must stay
+ * during the call only. */
+void mailbox_read_loaded(struct mailbox_view *view, const struct mailbox_place *place,
+                         uint64_t offset, uint64_t size, mailbox_read_done *done, void *arg);
 
 /* ---- changing ------------------------------------------------------------------------------ */
 

@@ -24,6 +24,7 @@ struct load_request {
     struct arena arena;
     struct loaded *items; /* by email number, then UID */
     size_t count, waiting;
+    bool scattered; /* the two orders are not the same */
     uint32_t box, uidvalidity;
     uint32_t need;
     enum mailbox_result result;
@@ -63,7 +64,8 @@ static void load_end(struct load_request *load)
         if (load->need != 0 && !load->items[i].found)
             messages[i].result = MAILBOX_CORRUPT;
     }
-    qsort(messages, load->count, sizeof(*messages), by_uid);
+    if (load->scattered)
+        qsort(messages, load->count, sizeof(*messages), by_uid);
     if (load->account->state == ACCOUNT_BROKEN)
         load->result = MAILBOX_BROKEN;
     if (request_detach(&load->request))
@@ -89,6 +91,9 @@ static void load_email(struct load_request *load, struct loaded *item, struct sl
     item->message.date_us = record.date_us;
     item->message.zone_minutes = record.zone_minutes;
     item->message.prefix_size = (uint32_t)record.prefix.size;
+    item->message.place = (struct mailbox_place){.blob = record.blob,
+                                                 .blob_size = record.blob_size,
+                                                 .prefix = arena_copy(&load->arena, record.prefix)};
     if (record.home_box != load->box || record.home_uid != item->uid)
         return;
     item->message.pop3_order = record.pop3_order;
@@ -185,14 +190,32 @@ static void load_start(struct load_request *load, enum codec_kind kind)
     }
 }
 
+/* "%08x%08x", which took as long as reading the record. */
+static struct slice default_uidl(struct load_request *load, uint32_t uid)
+{
+    uint64_t number = (uint64_t)uid << 32 | load->uidvalidity;
+    uint8_t *text = arena_alloc(&load->arena, 16);
+    for (size_t i = 16; i-- > 0; number >>= 4)
+        text[i] = (uint8_t) "0123456789abcdef"[number & 15];
+    return slice_make(text, 16);
+}
+
 static void load_add(struct load_request *load, const struct mailbox_entry *entry)
 {
     struct loaded *item = &load->items[load->count++];
     *item = (struct loaded){.uid = entry->uid, .email = entry->email};
     item->message.uid = entry->uid;
     item->message.size = entry->size;
-    item->message.uidl =
-        slice_str(arena_printf(&load->arena, "%08x%08x", entry->uid, load->uidvalidity));
+    item->message.uidl = default_uidl(load, entry->uid);
+}
+
+/* Most mailboxes have their messages in the order in which these came to the account. */
+static void load_sort(struct load_request *load)
+{
+    for (size_t i = 1; i < load->count && !load->scattered; i++)
+        load->scattered = load->items[i].email <= load->items[i - 1].email;
+    if (load->scattered)
+        qsort(load->items, load->count, sizeof(*load->items), by_email);
 }
 
 void mailbox_load(struct mailbox_view *view, const uint32_t *uids, size_t count, uint32_t need,
@@ -219,7 +242,7 @@ void mailbox_load(struct mailbox_view *view, const uint32_t *uids, size_t count,
         if (entry != NULL && (i == 0 || uids[i] != uids[i - 1]))
             load_add(load, entry);
     }
-    qsort(load->items, load->count, sizeof(*load->items), by_email);
+    load_sort(load);
     load->waiting = 1;
     if (need != 0)
         load_start(load, KEY_EMAIL);
@@ -233,8 +256,7 @@ void mailbox_load(struct mailbox_view *view, const uint32_t *uids, size_t count,
 
 struct email_cache { /* of the message that a view read last: a long one is read piece by piece */
     uint32_t email;
-    uint64_t blob, blob_size;
-    struct slice prefix; /* behind the struct */
+    struct mailbox_place place; /* its prefix stands behind the struct */
 };
 
 struct read_request {
@@ -288,14 +310,14 @@ static void read_blob_done(void *arg, enum store_result result, struct evbuffer 
     read_end(read, MAILBOX_OK);
 }
 
-static void read_bytes(struct read_request *read, const struct email_cache *email)
+static void read_bytes(struct read_request *read, const struct mailbox_place *place)
 {
-    uint64_t total = email->prefix.size + email->blob_size;
+    uint64_t total = place->prefix.size + place->blob_size;
     uint64_t offset = read->offset < total ? read->offset : total;
     uint64_t size = read->size < total - offset ? read->size : total - offset;
 
-    if (offset < email->prefix.size) {
-        struct slice part = slice_sub(email->prefix, (size_t)offset, (size_t)size);
+    if (offset < place->prefix.size) {
+        struct slice part = slice_sub(place->prefix, (size_t)offset, (size_t)size);
         evbuffer_add(read->out, part.data, part.size);
         offset += part.size;
         size -= part.size;
@@ -305,7 +327,7 @@ static void read_bytes(struct read_request *read, const struct email_cache *emai
         env_defer(read->account->env, &read->task);
         return;
     }
-    store_read(read->account->store, email->blob, offset - email->prefix.size, size, read_blob_done,
+    store_read(read->account->store, place->blob, offset - place->prefix.size, size, read_blob_done,
                read);
 }
 
@@ -325,20 +347,18 @@ static void read_got_email(void *arg, enum store_result result, bool found, stru
     struct email_cache *cache = mem_alloc(sizeof(*cache) + record.prefix.size);
     memcpy(cache + 1, record.prefix.data, record.prefix.size);
     *cache = (struct email_cache){.email = read->email,
-                                  .blob = record.blob,
-                                  .blob_size = record.blob_size,
-                                  .prefix = slice_make(cache + 1, record.prefix.size)};
+                                  .place = {.blob = record.blob,
+                                            .blob_size = record.blob_size,
+                                            .prefix = slice_make(cache + 1, record.prefix.size)}};
     free(read->view->cache);
     read->view->cache = cache;
-    read_bytes(read, cache);
+    read_bytes(read, &cache->place);
 }
 
-void mailbox_read(struct mailbox_view *view, uint32_t uid, uint64_t offset, uint64_t size,
-                  mailbox_read_done *done, void *arg)
+static struct read_request *read_create(struct mailbox_view *view, uint64_t offset, uint64_t size,
+                                        mailbox_read_done *done, void *arg)
 {
     struct read_request *read = MEM_NEW(struct read_request);
-    const struct mailbox_entry *entry = view_entry(view, uid);
-
     read->account = view->account;
     read->view = view;
     read->offset = offset;
@@ -350,6 +370,15 @@ void mailbox_read(struct mailbox_view *view, uint32_t uid, uint64_t offset, uint
     read->task = (struct task){.run = read_end_task, .arg = read};
     account_hold(read->account);
     request_attach(&read->request, &view->requests);
+    return read;
+}
+
+void mailbox_read(struct mailbox_view *view, uint32_t uid, uint64_t offset, uint64_t size,
+                  mailbox_read_done *done, void *arg)
+{
+    struct read_request *read = read_create(view, offset, size, done, arg);
+    const struct mailbox_entry *entry = view_entry(view, uid);
+
     if (entry == NULL) {
         read->result = MAILBOX_EXPUNGED;
         env_defer(read->account->env, &read->task);
@@ -357,9 +386,15 @@ void mailbox_read(struct mailbox_view *view, uint32_t uid, uint64_t offset, uint
     }
     read->email = entry->email;
     if (view->cache != NULL && view->cache->email == entry->email) {
-        read_bytes(read, view->cache);
+        read_bytes(read, &view->cache->place);
         return;
     }
     struct codec_key key = codec_key_number(KEY_EMAIL, entry->email);
     store_get(read->account->store, read->account->id, codec_key_slice(&key), read_got_email, read);
+}
+
+void mailbox_read_loaded(struct mailbox_view *view, const struct mailbox_place *place,
+                         uint64_t offset, uint64_t size, mailbox_read_done *done, void *arg)
+{
+    read_bytes(read_create(view, offset, size, done, arg), place);
 }
