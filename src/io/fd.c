@@ -30,7 +30,7 @@ void fd_close(int *fd)
 bool fd_set_nonblock(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+    return flags >= 0 && ((flags & O_NONBLOCK) != 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
 }
 
 bool fd_set_cloexec(int fd, bool on)

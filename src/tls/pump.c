@@ -34,6 +34,7 @@ enum {
     ROUNDS = 8, /* records in one go, before other connections get their turn */
     LINGER_S = 5,
     LINGER_DRAIN_S = 1,
+    LOGIN_RECORDS = 4, /* a client's first, which are answered one by one */
 };
 
 struct held { /* what the far side did not take */
@@ -53,6 +54,7 @@ struct pump {
     bool out_wants_read;    /* SSL_write waits for input */
     bool in_done, out_done; /* nothing more will go that way */
     bool dead;              /* SSL object must not be used any more */
+    uint8_t greeted;        /* records of the client, up to LOGIN_RECORDS */
 };
 
 /* One at a time is in use: the loop is single-threaded and nothing here calls back in between. */
@@ -139,11 +141,15 @@ static void in_write(struct pump *pump, size_t size)
 }
 
 /* A client that sends a command in two writes holds the second back until the first is
- * acknowledged (Nagle), and nothing of ours will go out before the second is there. */
-static void acknowledge(const struct pump *pump)
+ * acknowledged (Nagle), and nothing of ours will go out before the second is there. Not so while it
+ * logs in: our answer acknowledges, and a packet for each line would be for nothing. */
+static void acknowledge(struct pump *pump)
 {
     const int on = 1;
-    setsockopt(pump->net, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+    if (pump->greeted < LOGIN_RECORDS)
+        pump->greeted++;
+    else
+        setsockopt(pump->net, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 }
 
 static void in_move(struct pump *pump)
@@ -160,11 +166,13 @@ static void in_move(struct pump *pump)
         ERR_clear_error();
         if (SSL_read_ex(pump->ssl, record, sizeof(record), &size) == 1) {
             in_write(pump, size);
-            continue;
+            if (size == sizeof(record) || SSL_has_pending(pump->ssl) || pump->in.bytes != NULL)
+                continue;
+            acknowledge(pump); /* most likely there is no more: the loop tells when there is */
+            return;
         }
         switch (SSL_get_error(pump->ssl, 0)) {
         case SSL_ERROR_WANT_READ:
-            acknowledge(pump);
             return;
         case SSL_ERROR_WANT_WRITE:
             pump->in_wants_write = true;
@@ -261,11 +269,9 @@ static void arrange(struct pump *pump)
     want(&pump->clear_read, !pump->out_done && !out_holds);
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *arg)
+/* After either direction has moved. The pump may be gone behind it. */
+static void settle(struct pump *pump)
 {
-    struct pump *pump = arg;
-    in_move(pump);
-    out_move(pump);
     if (pump->dead && !pump->in_done && pump->in.bytes == NULL)
         in_ends(pump);
     if (pump->in_done && pump->out_done) {
@@ -274,6 +280,30 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
         return;
     }
     arrange(pump);
+}
+
+static void shake_hands(struct pump *pump);
+
+static void on_net(evutil_socket_t fd, short what, void *arg)
+{
+    struct pump *pump = arg;
+    if (!pump->open) {
+        shake_hands(pump);
+        return;
+    }
+    in_move(pump);
+    if (pump->out.bytes != NULL || pump->dead)
+        out_move(pump);
+    settle(pump);
+}
+
+static void on_clear(evutil_socket_t fd, short what, void *arg)
+{
+    struct pump *pump = arg;
+    if (pump->in.bytes != NULL)
+        in_move(pump);
+    out_move(pump);
+    settle(pump);
 }
 
 /* ---- handshake ----------------------------------------------------------------------------- */
@@ -308,19 +338,16 @@ static void established(struct pump *pump)
     export_binding(pump->ssl, &facts);
     pump->open = true;
     pump->clear = pair[0];
-    event_del(&pump->net_read);
-    event_del(&pump->net_write);
-    event_assign(&pump->net_read, base, pump->net, EV_READ | EV_PERSIST, on_ready, pump);
-    event_assign(&pump->net_write, base, pump->net, EV_WRITE | EV_PERSIST, on_ready, pump);
-    event_assign(&pump->clear_read, base, pump->clear, EV_READ | EV_PERSIST, on_ready, pump);
-    event_assign(&pump->clear_write, base, pump->clear, EV_WRITE | EV_PERSIST, on_ready, pump);
+    event_assign(&pump->clear_read, base, pump->clear, EV_READ | EV_PERSIST, on_clear, pump);
+    event_assign(&pump->clear_write, base, pump->clear, EV_WRITE | EV_PERSIST, on_clear, pump);
     pump->owner->established(pump, pump->arg, &facts, pair[1]);
-    on_ready(-1, 0, pump); /* the client's first words may have come with its last record */
+    if (SSL_has_pending(pump->ssl)) /* the client's first words came with its last record */
+        in_move(pump);
+    settle(pump);
 }
 
-static void on_handshake(evutil_socket_t fd, short what, void *arg)
+static void shake_hands(struct pump *pump)
 {
-    struct pump *pump = arg;
     char text[160];
     ERR_clear_error();
     int done = SSL_accept(pump->ssl);
@@ -363,8 +390,8 @@ struct pump *pump_create(struct pump_owner *owner, void *arg, SSL_CTX *context, 
     pump->ssl = SSL_new(context);
     ASSERT(pump->ssl != NULL && SSL_set_fd(pump->ssl, net) == 1);
     fd_set_nonblock(net);
-    event_assign(&pump->net_read, owner->base, net, EV_READ | EV_PERSIST, on_handshake, pump);
-    event_assign(&pump->net_write, owner->base, net, EV_WRITE | EV_PERSIST, on_handshake, pump);
+    event_assign(&pump->net_read, owner->base, net, EV_READ | EV_PERSIST, on_net, pump);
+    event_assign(&pump->net_write, owner->base, net, EV_WRITE | EV_PERSIST, on_net, pump);
     event_assign(&pump->timer, owner->base, -1, 0, on_timer, pump);
     event_add(&pump->timer, &limit);
     event_add(&pump->net_read, NULL);
