@@ -167,13 +167,10 @@ def outside_tests(count, only):
 
 
 def analysis(count):
-    done = subprocess.run(["cppcheck", "--enable=warning,portability", "--inline-suppr", "--quiet",
-                           "--error-exitcode=1", "--std=c11", "-Isrc", "-j2",
-                           "--library=posix,gnu,tests/cppcheck.cfg",
-                           "--suppressions-list=tests/cppcheck.txt", "-DSIZE_MAX=18446744073709551615UL",
-                           "src"],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    count.add("cppcheck", "passed" if done.returncode == 0 else "failed", done.stdout[-4000:])
+    done = subprocess.run(["scripts/analyze", "--quick"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    count.add("cppcheck and clang-tidy", "passed" if done.returncode == 0 else "failed",
+              done.stdout[-4000:])
 
 
 def main():
@@ -197,7 +194,7 @@ def main():
     else:
         count.add("tests from the outside", "failed", "not run: what they test does not compile")
     if not only:
-        step("cppcheck")
+        step("static analysis")
         analysis(count)
     step("done")
     for seconds, name in sorted(count.seconds, reverse=True)[:0 if only else SLOWEST]:

@@ -68,7 +68,7 @@ static bool parse_number(struct slice text, uint64_t *value)
                  {'h', 3600}, {'d', 86400}};
     uint64_t factor = 1;
     for (size_t i = 0; i < sizeof(units) / sizeof(*units) && text.size > 0; i++)
-        if (text.data[text.size - 1] == units[i].letter) {
+        if ((char)text.data[text.size - 1] == units[i].letter) {
             factor = units[i].factor;
             text.size--;
             break;

@@ -60,7 +60,7 @@ static int answer_read(struct lmtp *lmtp)
         line[strcspn(line, "\r\n")] = '\0';
         snprintf(lmtp->last, sizeof(lmtp->last), "%s", line);
     } while (line[3] == '-');
-    return atoi(line);
+    return (int)strtol(line, NULL, 10);
 }
 
 static int ask(struct lmtp *lmtp, const char *command, const char *value, const char *end)

@@ -157,6 +157,7 @@ void imap_date_of(int64_t days, int32_t *year, uint32_t *month, uint32_t *day)
 static bool parse_digits(struct imap_parser *parser, size_t count, uint32_t *value)
 {
     struct slice digits = slice_sub(parser->text, parser->at, count);
+    *value = 0;
     if (digits.size != count || !slice_u32(digits, value))
         return imap_parse_fail(parser, "A date is not in the form 01-Feb-1994.");
     parser->at += count;
