@@ -113,7 +113,7 @@ static enum op_step clean_prepare(struct op *op)
             store_batch_del(change->batch, slice_make(round->deliveries.data + at, 17));
     } else if (box == NULL) {
         return OP_PREPARED;
-    } else if (round->gone) {
+    } else if (round->gone && round->count == 0) {
         struct codec_key from = codec_key_number(KEY_PAGE, box->id);
         struct codec_key to = codec_key_number(KEY_PAGE, box->id + 1);
         change = change_begin(op);
@@ -144,8 +144,11 @@ static void clean_finish(struct op *op, enum mailbox_result result, bool wanted)
         round_sweep(round);
         return;
     }
-    if (round->count == 0) /* the mailbox is done */
+    if (round->count == 0) { /* the mailbox is done, and nothing of it is for the next one */
         round->box++;
+        round->gone = false;
+        buf_clear(&round->next);
+    }
     round_box(round);
 }
 

@@ -232,6 +232,37 @@ static void test_deleted_mailboxes(void **state)
     lab_finish(&lab);
 }
 
+/* A mailbox that goes takes nothing of the one behind it, which has entries that go too. */
+static void test_neighbour_of_a_deleted_mailbox(void **state)
+{
+    struct lab lab;
+    struct answer answer = {0}, deleted = {0};
+    struct mailbox_view *view;
+    lab_init(&lab);
+    lab_grace(&lab, 0);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    mailbox_create(lab.account, SLICE_LITERAL("first"), 0, on_done, &answer);
+    lab_wait(&lab, &answer);
+    answer = (struct answer){0};
+    mailbox_create(lab.account, SLICE_LITERAL("second"), 0, on_done, &answer);
+    lab_wait(&lab, &answer);
+    assert_int_equal(lab_append(&lab, "second", 10), MAILBOX_OK);
+    view = lab_view(&lab, "second");
+    assert_int_equal(lab_expunge(&lab, view, 2, 4), MAILBOX_OK);
+    mailbox_view_close(&view);
+    mailbox_delete(lab.account, SLICE_LITERAL("first"), on_done, &deleted);
+    lab_wait(&lab, &deleted);
+    housekeeping(&lab);
+    assert_int_equal(lab_info(&lab, "second").messages, 7);
+    assert_int_equal(records(&lab, KEY_EMAIL), 7);
+    lab_recount(&lab);
+    lab_restart(&lab, true);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(lab_info(&lab, "second").messages, 7);
+    lab_recount(&lab);
+    lab_finish(&lab);
+}
+
 static void test_delivery_records_go(void **state)
 {
     struct lab lab;
@@ -505,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_grace),
         cmocka_unit_test(test_untold_is_kept),
         cmocka_unit_test(test_deleted_mailboxes),
+        cmocka_unit_test(test_neighbour_of_a_deleted_mailbox),
         cmocka_unit_test(test_delivery_records_go),
         cmocka_unit_test(test_purge),
         cmocka_unit_test(test_forward),
