@@ -70,9 +70,11 @@ void fault_set(const char *list)
         add_rule(text);
 }
 
-static void write_count(void)
+static const char *count_path;
+
+void fault_finish(void)
 {
-    FILE *file = fopen(getenv("RESTANTE_FAULT_COUNT"), "w");
+    FILE *file = count_path == NULL ? NULL : fopen(count_path, "w");
     if (file != NULL) {
         fprintf(file, "%lu\n", fault_steps());
         fclose(file);
@@ -81,10 +83,14 @@ static void write_count(void)
 
 static void read_environment(void)
 {
+    const char *in = getenv("RESTANTE_FAULT_IN");
+    if (in != NULL && strcmp(in, program_invocation_short_name) != 0)
+        return;
     if (rule_count == 0)
         fault_set(getenv("RESTANTE_FAULT"));
-    if (getenv("RESTANTE_FAULT_COUNT") != NULL)
-        atexit(write_count);
+    count_path = getenv("RESTANTE_FAULT_COUNT");
+    if (count_path != NULL)
+        atexit(fault_finish);
 }
 
 int fault_hit(const char *name)

@@ -9,20 +9,27 @@
  *   NAME@N=kill       SIGKILL to ourselves at the Nth time
  *   *@N=kill          at the Nth step of any name: "stop at every step"
  * RESTANTE_FAULT_COUNT=FILE: the number of steps met is written there when the process exits.
+ * RESTANTE_FAULT_IN=PROGRAM: both only in the process of that name, e.g. restante-worker.
  */
 #pragma once
 
 #ifdef RESTANTE_FAULTS
 /* Counts a step; returns 0, or the errno value that the step is to fail with. */
 int fault_hit(const char *name);
-/* Sets the list as RESTANTE_FAULT would, from a test in this process; NULL: none. Counts restart. */
+/* Sets the list as RESTANTE_FAULT would, from a test in this process; NULL: none. Counts restart.
+ */
 void fault_set(const char *list);
 /* Steps met since the start or the last fault_set. */
 unsigned long fault_steps(void);
+/* Writes RESTANTE_FAULT_COUNT now: for a process that ends by _exit(). */
+void fault_finish(void);
 #else
 static inline int fault_hit(const char *name)
 {
     (void)name;
     return 0;
+}
+static inline void fault_finish(void)
+{
 }
 #endif

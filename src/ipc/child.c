@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/counter.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/fd.h"
@@ -270,6 +271,7 @@ int child_main(const struct child_program *program)
         log_debug("child_done", "%s", "");
     /* Threads may still run on what the state points to: the kernel takes all of it back. */
     fflush(NULL);
+    fault_finish();
     _exit(child->status);
 }
 

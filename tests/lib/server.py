@@ -52,8 +52,8 @@ def wait_until(what, condition, patience=PATIENCE):
 
 
 class Server:
-    def __init__(self, *arguments, data=None, config="", env=None, start=True):
-        self.build = BUILD
+    def __init__(self, *arguments, data=None, config="", env=None, start=True, build=BUILD):
+        self.build, self.program = build, os.path.join(build, "restante")
         self.own_data = data is None
         self.data = data or tempfile.mkdtemp(prefix="restante-test-")
         os.chmod(self.data, 0o755)
@@ -83,7 +83,7 @@ class Server:
 
     def command(self):
         listen = [f"--listen={name}=127.0.0.1:{port}" for name, port in self.ports.items()]
-        command = [PROGRAM, "serve", "--data", self.data, *listen, *self.arguments]
+        command = [self.program, "serve", "--data", self.data, *listen, *self.arguments]
         if self.config:
             path = os.path.join(self.data, "..", os.path.basename(self.data) + ".conf")
             with open(path, "w") as file:
@@ -135,7 +135,7 @@ class Server:
     # ---- the command line ----------------------------------------------------------------------
 
     def run(self, *words, input=None, check=True):
-        done = subprocess.run([PROGRAM, *words, "--data", self.data], input=input, text=True,
+        done = subprocess.run([self.program, *words, "--data", self.data], input=input, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env,
                               timeout=PATIENCE * 4)
         if check and done.returncode != 0:

@@ -167,7 +167,9 @@ static void replay_batch(struct replay *replay, const struct scanned *found,
 {
     const struct frame *frame = &found->frame;
     bool tail = in_tail(replay, frame->lsn);
-    if (!reach(replay, frame->lsn))
+    if (tail && fault_hit("control.unproven") != 0)
+        stop(replay, false);
+    if (replay->stopped || !reach(replay, frame->lsn))
         return;
     if (outcome != SCAN_FRAME || !store_ops_valid(found->payload)) {
         if (tail) {
