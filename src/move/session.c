@@ -11,8 +11,10 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -33,11 +35,13 @@ enum {
 };
 
 struct move {
+    TAILQ_ENTRY(move) next;
     const struct session_host *host;
     struct bufferevent *stream;
     struct mailbox_account *account;
     struct mailbox_view *view;
     bool busy, storing, ending;
+    bool writes; /* it has the account's turn */
     const char *reason;
     void (*more)(struct move *move); /* goes on when there is room for output */
     uint32_t sequence, uid;          /* where OPEN and READ are */
@@ -52,8 +56,11 @@ struct move {
     char *name;
     bool subscribe;
     char id[24], account_name[321];
+    struct id account_id;
     uint64_t begun_us, stored, read;
 };
+
+static TAILQ_HEAD(, move) sessions = TAILQ_HEAD_INITIALIZER(sessions);
 
 static void group_clear(struct move *move)
 {
@@ -64,6 +71,16 @@ static void group_clear(struct move *move)
     move->failed = false;
     arena_finish(&move->arena);
     arena_init(&move->arena);
+}
+
+/* Lets those go on that wait for the turn; see turn_take(). */
+static void turn_pass(const struct move *move)
+{
+    struct move *other;
+    TAILQ_FOREACH (other, &sessions, next)
+        if (move->writes && id_equal(other->account_id, move->account_id))
+            bufferevent_trigger(other->stream, EV_READ,
+                                BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
 static void end(struct move *move, const char *reason)
@@ -81,6 +98,8 @@ static void end(struct move *move, const char *reason)
     mailbox_view_close(&move->view);
     mailbox_account_release(&move->account);
     bufferevent_free(move->stream);
+    TAILQ_REMOVE(&sessions, move, next);
+    turn_pass(move);
     group_clear(move);
     arena_finish(&move->arena);
     free(move->name);
@@ -95,15 +114,20 @@ static void put(struct move *move, struct buf *frame)
 }
 
 /* The question is answered; the next frame is looked at from the loop. */
-static void done(struct move *move, enum mailbox_result result)
+static void done_because(struct move *move, enum mailbox_result result, const char *text)
 {
     struct buf frame = {0};
     move->busy = false;
     move->more = NULL;
-    move_put_done(&frame, result, slice_str(mailbox_result_text(result)));
+    move_put_done(&frame, result, slice_str(text));
     put(move, &frame);
     bufferevent_trigger(move->stream, EV_READ,
                         BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
+static void done(struct move *move, enum mailbox_result result)
+{
+    done_because(move, result, mailbox_result_text(result));
 }
 
 static void on_done(void *arg, enum mailbox_result result)
@@ -412,6 +436,40 @@ static bool ask_store(struct move *move, struct slice body)
     return true;
 }
 
+/* ---- one writer ----------------------------------------------------------------------------- */
+
+enum turn { TURN_MINE, TURN_WAIT, TURN_REFUSED };
+
+static struct move *turn_holder(const struct move *move)
+{
+    struct move *other;
+    TAILQ_FOREACH (other, &sessions, next)
+        if (other->writes && id_equal(other->account_id, move->account_id))
+            return other;
+    return NULL;
+}
+
+static bool program_is_gone(const struct move *move)
+{
+    struct pollfd end = {.fd = bufferevent_getfd(move->stream), .events = POLLRDHUP};
+    return poll(&end, 1, 0) > 0 && (end.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/* Of two that write into one account each would miss what the other is storing just then, and bring
+ * it again. What a killed program left in work is waited for. */
+static enum turn turn_take(struct move *move)
+{
+    struct move *holder = move->writes ? NULL : turn_holder(move);
+    if (holder != NULL && !holder->ending && program_is_gone(holder)) {
+        end(holder, "replaced");
+        holder = turn_holder(move);
+    }
+    if (holder != NULL)
+        return holder->ending ? TURN_WAIT : TURN_REFUSED;
+    move->writes = true;
+    return TURN_MINE;
+}
+
 /* ---- frames --------------------------------------------------------------------------------- */
 
 /* False: it breaks the rules. */
@@ -441,7 +499,7 @@ static bool handle(struct move *move, enum move_kind kind, struct slice body)
     }
 }
 
-/* False: there is no whole frame. */
+/* False: there is no whole frame, or it is not our turn. */
 static bool take_frame(struct move *move, bool *broken)
 {
     struct evbuffer *input = bufferevent_get_input(move->stream);
@@ -455,8 +513,16 @@ static bool take_frame(struct move *move, bool *broken)
     *broken = size < 1 || size > MOVE_FRAME_MAX;
     if (*broken || length < 4 + size)
         return *broken;
+    bool writes = head[4] == MOVE_MAILBOX || head[4] == MOVE_ADOPT || head[4] == MOVE_STORE;
+    enum turn turn = writes ? turn_take(move) : TURN_MINE;
+    if (turn == TURN_WAIT)
+        return false;
     const uint8_t *frame = evbuffer_pullup(input, (ssize_t)(4 + size));
-    *broken = !handle(move, (enum move_kind)head[4], slice_make(frame + 5, size - 1));
+    if (turn == TURN_REFUSED)
+        done_because(move, MAILBOX_UNAVAILABLE,
+                     "another import into this account is running; wait for it or end it");
+    else
+        *broken = !handle(move, (enum move_kind)head[4], slice_make(frame + 5, size - 1));
     evbuffer_drain(input, 4 + size);
     return true;
 }
@@ -494,6 +560,8 @@ static void *create(const struct session_host *host, const struct session_start 
     move->host = host;
     move->busy = true;
     move->begun_us = clock_monotonic_us();
+    move->account_id = start->account.id;
+    TAILQ_INSERT_TAIL(&sessions, move, next);
     arena_init(&move->arena);
     memcpy(move->id, start->id, sizeof(move->id));
     snprintf(move->account_name, sizeof(move->account_name), "%.*s", SLICE_PRINT(start->name));

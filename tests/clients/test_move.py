@@ -340,6 +340,29 @@ poll 127.0.0.1 protocol pop3 service {port} uidl
                 server.run("import", "alice", "maildir", dovecot.maildir)
                 self.assert_same(self.restante_state(server), wanted)
 
+    def test_one_import_at_a_time(self):
+        """A second import would miss what the first is storing, and bring it again."""
+        dovecot = self.source()
+        wanted = state(dovecot.imap(), dovecot.pop3(), self.FOLDERS)
+        with Server() as server:
+            server.account("alice", "secret")
+            imap = server.imap("alice", "secret")
+            first = subprocess.Popen([PROGRAM, "import", "alice", "maildir", dovecot.maildir,
+                                      "--data", server.data], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+            wait_until("a message", lambda: b"MESSAGES 0" not in
+                       imap.status("INBOX", "(MESSAGES)")[1][0])
+            first.send_signal(signal.SIGSTOP)
+            if os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1]):  # its session stays open
+                done = server.run("import", "alice", "maildir", dovecot.maildir, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("another import into this account is running", done.stderr)
+            first.kill()
+            first.wait()
+            imap.logout()
+            server.run("import", "alice", "maildir", dovecot.maildir)
+            self.assert_same(self.restante_state(server), wanted)
+
     def test_server_killed(self):
         dovecot = self.source()
         wanted = state(dovecot.imap(), dovecot.pop3(), self.FOLDERS)
