@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "io/fd.h"
 #include "ipc/play.h"
 
@@ -460,8 +461,10 @@ static void broken_peers(void **state)
     for (uint32_t type = 0; type < IPC_TYPE_COUNT + 2; type++) {
         for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++) {
             int pair[2];
-            uint8_t bytes[64] = {(uint8_t)type};
-            memset(bytes + 4, 0xff, sizeof(bytes) - 4);
+            uint8_t bytes[64];
+            memset(bytes, 0xff, sizeof(bytes));
+            bytes_put_le32(bytes, sizeof(bytes) - 4); /* of the message behind it */
+            bytes_put_le32(bytes + 4, type);
             assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
             ipc_send_peer(
                 play.master,

@@ -3,6 +3,10 @@
  * to what comes in. Answers for: order, bounds, who may say what, and that no descriptor leaks
  * whatever the peer does. Does not know what any message means.
  *
+ * What is sent during one turn of the loop is gathered and leaves as one packet at the end of the
+ * turn: a busy process sends, and wakes its peer, once for all that it has to say. A message with
+ * descriptors leaves at once, with what was gathered before it, so that they need not be held.
+ *
  * Handlers may close any channel, so every path that calls one holds the channel (`held`) and frees
  * it afterwards if it was closed meanwhile. A channel that fails while somebody sends on it tells
  * its owner from the loop, never from within the send.
@@ -17,6 +21,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/counter.h"
 #include "base/log.h"
@@ -50,6 +55,8 @@ struct ipc_channel {
     const struct ipc_handlers *handlers;
     void *context;
     struct event *readable, *writable, *retry, *fails;
+    struct buf gathered; /* messages of this turn: each its size as u32, then itself */
+    struct event *send;  /* active while there is something gathered, or somebody waits for it */
     STAILQ_HEAD(, packet) queue;
     size_t queued_bytes, queued_packets;
     STAILQ_HEAD(, waiting) waiting;
@@ -59,6 +66,8 @@ struct ipc_channel {
     bool failed;   /* nothing is sent or received any more; closed handler is due or was called */
     uint8_t seen[(IPC_TYPE_COUNT + 7) / 8]; /* ONCE messages that came */
 };
+
+static bool send_gathered(struct ipc_channel *channel, const int *fds, int fd_count);
 
 /* ---- ends ---------------------------------------------------------------------------------- */
 
@@ -75,9 +84,10 @@ static void drop_queue(struct ipc_channel *channel)
     channel->queued_packets = 0;
 }
 
+/* Whoever is told may send more, or close the channel. */
 static void tell_waiting(struct ipc_channel *channel)
 {
-    while (!STAILQ_EMPTY(&channel->waiting)) {
+    while (!STAILQ_EMPTY(&channel->waiting) && (channel->closed || ipc_flushed(channel))) {
         struct waiting *waiting = STAILQ_FIRST(&channel->waiting);
         STAILQ_REMOVE_HEAD(&channel->waiting, next);
         waiting->flushed(waiting->arg);
@@ -91,6 +101,7 @@ static void release(struct ipc_channel *channel)
         return;
     event_free(channel->readable);
     event_free(channel->writable);
+    event_free(channel->send);
     event_free(channel->retry);
     event_free(channel->fails);
     free(channel);
@@ -102,6 +113,8 @@ static void stop(struct ipc_channel *channel)
     event_del(channel->readable);
     event_del(channel->writable);
     event_del(channel->retry);
+    event_del(channel->send);
+    buf_finish(&channel->gathered);
     drop_queue(channel);
     fd_close(&channel->fd);
 }
@@ -114,6 +127,7 @@ void ipc_close(struct ipc_channel **holder)
         return;
     channel->closed = true;
     channel->held++;
+    send_gathered(channel, NULL, 0); /* as if each had been sent when it was said */
     stop(channel);
     event_del(channel->fails);
     tell_waiting(channel);
@@ -167,6 +181,7 @@ static int try_send(struct ipc_channel *channel, const void *bytes, size_t size,
         return 0;
     default:
         channel->mute = true;
+        buf_clear(&channel->gathered);
         return -1;
     }
 }
@@ -193,25 +208,24 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     release(channel);
 }
 
-static bool enqueue(struct ipc_channel *channel, const struct buf *bytes, const int *fds,
-                    int fd_count, const char *name)
+static bool enqueue(struct ipc_channel *channel, struct slice bytes, const int *fds, int fd_count)
 {
-    if (channel->queued_bytes + bytes->size > IPC_QUEUE_BYTES ||
+    if (channel->queued_bytes + bytes.size > IPC_QUEUE_BYTES ||
         channel->queued_packets >= IPC_QUEUE_PACKETS) {
-        fail_with(channel, "queue_full", name);
+        fail_with(channel, "queue_full", "many");
         return false;
     }
-    struct packet *packet = mem_alloc(sizeof(*packet) + bytes->size);
-    packet->size = bytes->size;
+    struct packet *packet = mem_alloc(sizeof(*packet) + bytes.size);
+    packet->size = bytes.size;
     packet->fd_count = 0;
-    memcpy(packet->bytes, bytes->data, bytes->size);
+    memcpy(packet->bytes, bytes.data, bytes.size);
     STAILQ_INSERT_TAIL(&channel->queue, packet, next);
-    channel->queued_bytes += bytes->size;
+    channel->queued_bytes += bytes.size;
     channel->queued_packets++;
     for (int i = 0; i < fd_count; i++) {
         int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
         if (copy < 0) {
-            fail_with(channel, "no_descriptors", name);
+            fail_with(channel, "no_descriptors", "many");
             return false;
         }
         packet->fds[packet->fd_count++] = copy;
@@ -219,26 +233,79 @@ static bool enqueue(struct ipc_channel *channel, const struct buf *bytes, const 
     return true;
 }
 
+static bool send_packet(struct ipc_channel *channel, struct slice bytes, const int *fds,
+                        int fd_count)
+{
+    int sent = 0;
+    if (STAILQ_EMPTY(&channel->queue))
+        sent = try_send(channel, bytes.data, bytes.size, fds, fd_count);
+    return sent > 0 || (sent == 0 && enqueue(channel, bytes, fds, fd_count));
+}
+
+/* The descriptors are those of the last message. */
+static bool send_gathered(struct ipc_channel *channel, const int *fds, int fd_count)
+{
+    enum { KEPT = 4096 }; /* memory that a quiet channel may hold */
+    struct buf gathered = channel->gathered;
+    if (gathered.size == 0)
+        return true;
+    channel->gathered = (struct buf){0};
+    bool good = send_packet(channel, buf_slice(&gathered), fds, fd_count);
+    if (channel->failed || gathered.room > KEPT) {
+        buf_finish(&gathered);
+    } else {
+        buf_clear(&gathered);
+        channel->gathered = gathered;
+    }
+    return good;
+}
+
+static void on_send(evutil_socket_t fd, short what, void *arg)
+{
+    struct ipc_channel *channel = arg;
+    channel->held++;
+    send_gathered(channel, NULL, 0);
+    if (!channel->failed)
+        tell_waiting(channel);
+    release(channel);
+}
+
+/* A packet that has become too long leaves without its last message, which begins at `last`. */
+static bool make_room(struct ipc_channel *channel, size_t last)
+{
+    struct buf *gathered = &channel->gathered;
+    if (gathered->size <= IPC_PACKET_MAX)
+        return true;
+    struct slice full = slice_make(gathered->data, last);
+    ASSERT(last > 0);
+    if (!send_packet(channel, full, NULL, 0))
+        return false;
+    gathered->size -= last;
+    memmove(gathered->data, gathered->data + last, gathered->size);
+    return true;
+}
+
 static bool send_message(struct ipc_channel *channel, enum ipc_type type,
                          const union ipc_message *message)
 {
     const struct ipc_row *row = ipc_row(type);
-    struct buf packet = {0};
+    struct buf *gathered = &channel->gathered;
     int fds[FD_PASS_MAX];
     int fd_count = 0;
     ASSERT((row->from & channel->self) != 0 && (row->to & channel->peer) != 0);
     if (channel->failed || channel->mute)
         return false;
-    ipc_encode(type, message, &packet, fds, &fd_count);
-    ASSERT(packet.size <= IPC_PACKET_MAX);
-    int sent = 0;
-    if (STAILQ_EMPTY(&channel->queue))
-        sent = try_send(channel, packet.data, packet.size, fds, fd_count);
-    bool good = sent >= 0;
-    if (sent == 0)
-        good = enqueue(channel, &packet, fds, fd_count, row->name);
-    buf_finish(&packet);
-    return good;
+    size_t begin = gathered->size;
+    buf_u32(gathered, 0);
+    ipc_encode(type, message, gathered, fds, &fd_count);
+    size_t size = gathered->size - begin;
+    ASSERT(size <= IPC_PACKET_MAX);
+    bytes_put_le32(gathered->data + begin, (uint32_t)(size - IPC_SIZE));
+    if (begin == 0)
+        event_active(channel->send, EV_TIMEOUT, 0);
+    if (!make_room(channel, begin))
+        return false;
+    return fd_count == 0 || send_gathered(channel, fds, fd_count);
 }
 
 #define F(kind, name, limit)
@@ -255,7 +322,7 @@ IPC_MESSAGES(M)
 
 bool ipc_flushed(const struct ipc_channel *channel)
 {
-    return STAILQ_EMPTY(&channel->queue);
+    return STAILQ_EMPTY(&channel->queue) && channel->gathered.size == 0;
 }
 
 void ipc_when_flushed(struct ipc_channel *channel, void (*flushed)(void *arg), void *arg)
@@ -274,6 +341,7 @@ void ipc_flush(struct ipc_channel *channel, int ms)
 {
     uint64_t deadline = clock_monotonic_us() + (uint64_t)ms * 1000;
     channel->held++; /* those who wait for it may close it */
+    send_gathered(channel, NULL, 0);
     while (!ipc_flushed(channel)) {
         uint64_t now = clock_monotonic_us();
         struct pollfd ready = {.fd = channel->fd, .events = POLLOUT};
@@ -330,13 +398,32 @@ static const char *refusal(struct ipc_channel *channel, enum ipc_type type)
     return NULL;
 }
 
+/* One message of a packet, with the descriptors that are left of it; takes its own off. NULL, or
+ * what is wrong with it. */
+static const char *take_message(struct ipc_channel *channel, struct cursor *packet, int *fds,
+                                int *fd_count, enum ipc_type *type)
+{
+    union ipc_message message;
+    struct slice bytes = cursor_packed(packet);
+    int own = ipc_descriptors(bytes);
+    if (packet->failed || own > *fd_count || !ipc_decode(bytes, fds, own, type, &message))
+        return "malformed";
+    if (packet->rest.size == 0 && own < *fd_count)
+        return "malformed"; /* whose is the rest? */
+    const char *reason = refusal(channel, *type);
+    if (reason != NULL)
+        return reason;
+    *fd_count -= own;
+    memmove(fds, fds + own, sizeof(*fds) * (size_t)*fd_count);
+    dispatch(channel, *type, &message);
+    return NULL;
+}
+
 /* One packet. False when there is none or the channel has ended. */
 static bool receive_one(struct ipc_channel *channel, uint8_t *bytes)
 {
     int fds[FD_PASS_MAX];
     int fd_count;
-    enum ipc_type type = IPC_TYPE_NONE;
-    union ipc_message message;
     ssize_t got = fd_receive(channel->fd, bytes, IPC_PACKET_MAX, fds, &fd_count);
     if (got < 0 && errno == ECONNRESET) /* said once, before what the peer had sent */
         got = fd_receive(channel->fd, bytes, IPC_PACKET_MAX, fds, &fd_count);
@@ -348,16 +435,15 @@ static bool receive_one(struct ipc_channel *channel, uint8_t *bytes)
         fail(channel);
         return false;
     }
-    const char *reason = "malformed";
-    if (ipc_decode(slice_make(bytes, (size_t)got), fds, fd_count, &type, &message))
-        reason = refusal(channel, type);
-    if (reason != NULL) {
-        while (fd_count > 0)
-            fd_close(&fds[--fd_count]);
-        fail_with(channel, reason, ipc_type_name(type));
-        return false;
+    struct cursor packet = cursor_make(slice_make(bytes, (size_t)got));
+    while (packet.rest.size > 0 && !channel->failed) {
+        enum ipc_type type = IPC_TYPE_NONE;
+        const char *reason = take_message(channel, &packet, fds, &fd_count, &type);
+        if (reason != NULL)
+            fail_with(channel, reason, ipc_type_name(type));
     }
-    dispatch(channel, type, &message);
+    while (fd_count > 0)
+        fd_close(&fds[--fd_count]);
     return !channel->failed;
 }
 
@@ -409,10 +495,11 @@ struct ipc_channel *ipc_open(struct event_base *base, int fd, enum ipc_role self
     ASSERT(fd_set_nonblock(fd));
     channel->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, channel);
     channel->writable = event_new(base, fd, EV_WRITE, on_writable, channel);
+    channel->send = event_new(base, -1, 0, on_send, channel);
     channel->retry = event_new(base, -1, 0, on_writable, channel);
     channel->fails = event_new(base, -1, 0, on_fails, channel);
     ASSERT(channel->readable != NULL && channel->writable != NULL && channel->retry != NULL &&
-           channel->fails != NULL);
+           channel->send != NULL && channel->fails != NULL);
     ASSERT(event_add(channel->readable, NULL) == 0);
     return channel;
 }

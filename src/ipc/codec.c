@@ -1,7 +1,7 @@
 /*
- * From the table in messages.h to bytes and back. A packet is the type as u32, then the fields in
+ * From the table in messages.h to bytes and back. A message is the type as u32, then the fields in
  * the order of the row: integers little-endian, ids as they are, bytes and text with a u32 length;
- * descriptors travel beside the packet in the same order. One small function for each message and
+ * descriptors travel beside it in the same order. One small function for each message and
  * direction is made from the row, so that the compiler checks the types.
  *
  * Decoding believes nothing: every length is checked against what is there and against the row's
@@ -172,9 +172,15 @@ bool ipc_decode(struct slice packet, const int *fds, int fd_count, enum ipc_type
 
 enum { ANY = false, ONCE = true };
 
-#define F(kind, name, limit)
+#define FDS_u32
+#define FDS_u64
+#define FDS_id
+#define FDS_bytes
+#define FDS_text
+#define FDS_fd +1
+#define F(kind, name, limit) FDS_##kind
 #define M(name_, from_, to_, often, fields)                                                        \
-    {.name = #name_, .from = IPC_##from_, .to = IPC_##to_, .once = often},
+    {.name = #name_, .from = IPC_##from_, .to = IPC_##to_, .once = often, .descriptors = 0 fields},
 static const struct ipc_row rows[] = {{.name = "none"}, IPC_MESSAGES(M)};
 #undef M
 #undef F
@@ -182,6 +188,13 @@ static const struct ipc_row rows[] = {{.name = "none"}, IPC_MESSAGES(M)};
 const struct ipc_row *ipc_row(enum ipc_type type)
 {
     return &rows[(unsigned)type < IPC_TYPE_COUNT ? type : IPC_TYPE_NONE];
+}
+
+int ipc_descriptors(struct slice message)
+{
+    struct cursor cursor = cursor_make(message);
+    uint32_t number = cursor_u32(&cursor);
+    return ipc_row(number < IPC_TYPE_COUNT ? (enum ipc_type)number : IPC_TYPE_NONE)->descriptors;
 }
 
 const char *ipc_type_name(enum ipc_type type)

@@ -32,12 +32,13 @@ struct ipc_handlers {
 struct ipc_channel *ipc_open(struct event_base *base, int fd, enum ipc_role self,
                              enum ipc_role peer, uint32_t peer_index,
                              const struct ipc_handlers *handlers, void *context);
-/* Drops what is queued. Accepts NULL. Safe inside handlers. */
+/* Drops what the kernel did not take. Accepts NULL. Safe inside handlers. */
 void ipc_close(struct ipc_channel **channel);
 
 enum ipc_role ipc_peer_role(const struct ipc_channel *channel);
 uint32_t ipc_peer_index(const struct ipc_channel *channel);
-/* Nothing waits: all that was sent is in the peer's socket, ahead of what anybody sends later. */
+/* Nothing waits: all that was sent is in the peer's socket, ahead of what anybody sends later.
+ * What is sent in a turn of the loop waits for the end of that turn, unless it has a descriptor. */
 bool ipc_flushed(const struct ipc_channel *channel);
 /* Called once, when the queue has run empty (at once, inside, when it is); when the channel ends
  * before, at its ipc_close(). Several may wait; they are called in order. */
@@ -61,7 +62,8 @@ const char *ipc_type_name(enum ipc_type type);
 const char *ipc_role_name(enum ipc_role role);
 
 /* The codec by itself, for tests and the fuzz target. Decoding believes nothing: false unless the
- * packet is exactly one message. message: room for the largest struct (union ipc_message). */
+ * packet is exactly one message (without its size before it). message: room for the largest struct
+ * (union ipc_message). */
 union ipc_message {
 #define F(kind, name, limit)
 #define M(name, from, to, often, fields) struct ipc_##name name;

@@ -91,10 +91,12 @@ static void turn(void)
 
 static void send_raw(enum ipc_type type, const union ipc_message *message)
 {
-    struct buf packet = {0};
+    struct buf one = {0}, packet = {0};
     int fds[FD_PASS_MAX], fd_count;
-    ipc_encode(type, message, &packet, fds, &fd_count);
+    ipc_encode(type, message, &one, fds, &fd_count);
+    buf_packed(&packet, buf_slice(&one));
     assert_true(fd_send(other, packet.data, packet.size, fds, fd_count) > 0);
+    buf_finish(&one);
     buf_finish(&packet);
 }
 
@@ -145,7 +147,7 @@ static void last_words(void **state)
     send_checked(1);
     send_checked(2);
     fd_close(&other);
-    assert_false(ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.request = 1}));
+    ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.request = 1}); /* into the void */
     while (closed == 0)
         turn();
     assert_int_equal(checked, 2);
@@ -171,6 +173,36 @@ static void malformed(void **state)
 static void malformed_with_fd(void **state)
 {
     bad_packet("\x01\x02\x03", 3, other);
+}
+
+static void malformed_behind_good(void **state)
+{
+    struct buf packet = {0};
+    union ipc_message message = {.rcpt_checked = {.request = 1}};
+    int fd_count;
+    struct buf one = {0};
+    ipc_encode(IPC_TYPE_rcpt_checked, &message, &one, NULL, &fd_count);
+    buf_packed(&packet, buf_slice(&one));
+    buf_add_str(&packet, "x");
+    bad_packet(packet.data, packet.size, other);
+    assert_int_equal(checked, 1);
+    buf_finish(&one);
+    buf_finish(&packet);
+}
+
+/* A descriptor that no message of the packet claims. */
+static void surplus_fd(void **state)
+{
+    struct buf packet = {0}, one = {0};
+    union ipc_message message = {.rcpt_checked = {.request = 1}};
+    int fd_count;
+    ipc_encode(IPC_TYPE_rcpt_checked, &message, &one, NULL, &fd_count);
+    buf_packed(&packet, buf_slice(&one));
+    buf_packed(&packet, buf_slice(&one));
+    bad_packet(packet.data, packet.size, other);
+    assert_int_equal(checked, 1); /* the last one is refused */
+    buf_finish(&one);
+    buf_finish(&packet);
 }
 
 static void empty_packet(void **state)
@@ -265,6 +297,70 @@ static void on_flushed(void *arg)
     flushed++;
 }
 
+/* What is said in one turn of the loop is one packet, in order, the descriptor with its message. */
+static void one_packet(void **state)
+{
+    static uint8_t bytes[IPC_PACKET_MAX];
+    int fds[FD_PASS_MAX], fd_count;
+    enum ipc_type type;
+    union ipc_message message;
+    static int first = 0;
+    assert_true(ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.request = 7}));
+    assert_true(ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.request = 8}));
+    assert_false(ipc_flushed(door));
+    ipc_when_flushed(door, on_flushed, &first);
+    assert_int_equal(fd_receive(other, bytes, sizeof(bytes), fds, &fd_count), -1);
+    turn();
+    assert_int_equal(flushed, 1);
+    ssize_t got = fd_receive(other, bytes, sizeof(bytes), fds, &fd_count);
+    assert_true(got > 0);
+    struct cursor packet = cursor_make(slice_make(bytes, (size_t)got));
+    for (uint64_t request = 7; request <= 8; request++) {
+        assert_true(ipc_decode(cursor_packed(&packet), fds, fd_count, &type, &message));
+        assert_int_equal(message.rcpt_check.request, request);
+    }
+    assert_true(cursor_done(&packet));
+    assert_true(ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.request = 9}));
+    assert_true(ipc_send_handover(door, &(struct ipc_handover){.socket = other}));
+    got = fd_receive(other, bytes, sizeof(bytes), fds, &fd_count); /* needs no turn */
+    assert_true(got > 0);
+    assert_int_equal(fd_count, 1);
+    fd_close(&fds[0]);
+}
+
+/* More than a packet holds. */
+static void many_packets(void **state)
+{
+    static uint8_t bytes[IPC_PACKET_MAX], prefix[2000];
+    int fds[FD_PASS_MAX], fd_count, count = 0, packets = 0;
+    enum ipc_type type;
+    union ipc_message message;
+    for (uint64_t i = 0; i < 100; i++)
+        assert_true(ipc_send_deliver_rcpt(
+            door, &(struct ipc_deliver_rcpt){.delivery = i,
+                                             .prefix = slice_make(prefix, sizeof(prefix) - i)}));
+    turn();
+    for (ssize_t got; (got = fd_receive(other, bytes, sizeof(bytes), fds, &fd_count)) > 0;) {
+        struct cursor packet = cursor_make(slice_make(bytes, (size_t)got));
+        packets++;
+        while (packet.rest.size > 0) {
+            assert_true(ipc_decode(cursor_packed(&packet), fds, fd_count, &type, &message));
+            assert_int_equal(message.deliver_rcpt.delivery, count++);
+        }
+    }
+    assert_int_equal(count, 100);
+    assert_int_equal(packets, 4); /* 200 KB in packets of 64 */
+}
+
+static void close_says_it(void **state)
+{
+    uint8_t bytes[100];
+    int fds[FD_PASS_MAX], fd_count;
+    assert_true(ipc_send_rcpt_check(door, &(struct ipc_rcpt_check){.request = 7}));
+    ipc_close(&door);
+    assert_true(fd_receive(other, bytes, sizeof(bytes), fds, &fd_count) > 0);
+}
+
 static int fill_up(struct slice readahead)
 {
     int sent = 0;
@@ -286,7 +382,9 @@ static int receive_raw(void)
     ssize_t got = fd_receive(other, bytes, sizeof(bytes), fds, &fd_count);
     if (got <= 0)
         return 0;
-    assert_true(ipc_decode(slice_make(bytes, (size_t)got), fds, fd_count, &type, &message));
+    struct cursor packet = cursor_make(slice_make(bytes, (size_t)got));
+    assert_true(ipc_decode(cursor_packed(&packet), fds, fd_count, &type, &message));
+    assert_true(cursor_done(&packet));
     while (fd_count > 0)
         fd_close(&fds[--fd_count]);
     return (int)message.handover.conn;
@@ -375,7 +473,9 @@ int main(void)
         TEST(back_pressure),  TEST(queue_full),
         TEST(flush),          TEST(closed_while_flushing),
         TEST(descriptors_in), TEST(malformed_with_fd),
-        TEST(wrong_receiver),
+        TEST(wrong_receiver), TEST(malformed_behind_good),
+        TEST(surplus_fd),     TEST(one_packet),
+        TEST(many_packets),   TEST(close_says_it),
     };
     base = event_base_new();
     log_init("test", LOG_LEVEL_ERROR, LOG_TARGET_STDERR);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "io/fd.h"
 #include "ipc/play.h"
 
@@ -197,6 +198,7 @@ static void ticket(uint64_t conn)
                                                .name = SLICE_LITERAL("alice"),
                                                .client = SLICE_LITERAL("192.0.2.7"),
                                                .protocol = IPC_POP3});
+    ipc_flush(auth, 1000); /* ahead of what the door says */
 }
 
 /* The client's end of a connection that the door hands over. */
@@ -353,6 +355,7 @@ static void hand_over_any(uint64_t conn, uint32_t protocol, int fd)
                                                .name = SLICE_LITERAL("alice"),
                                                .client = SLICE_LITERAL("192.0.2.7"),
                                                .protocol = protocol});
+    ipc_flush(auth, 1000);
     ipc_send_handover(door, &(struct ipc_handover){.conn = conn,
                                                    .protocol = protocol,
                                                    .tag = SLICE_LITERAL("a"),
@@ -393,10 +396,12 @@ static void broken_peers(void **state)
     for (uint32_t type = 0; type < IPC_TYPE_COUNT + 2; type++) {
         for (int shape = 0; shape < 3; shape++) {
             int pair[2];
-            uint8_t bytes[64] = {(uint8_t)type, (uint8_t)(type >> 8)};
-            size_t size = shape == 0 ? 4 : shape == 1 ? 3 : sizeof(bytes);
+            uint8_t bytes[64] = {0};
+            size_t size = shape == 0 ? 8 : shape == 1 ? 3 : sizeof(bytes);
+            bytes_put_le32(bytes, (uint32_t)size - 4); /* of the message behind it */
+            bytes_put_le32(bytes + 4, type);
             if (shape == 2)
-                memset(bytes + 4, 0xff, sizeof(bytes) - 4);
+                memset(bytes + 8, 0xff, sizeof(bytes) - 8);
             assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
             ipc_send_peer(play.master,
                           &(struct ipc_peer){.role = IPC_DOOR, .index = 7, .channel = pair[1]});
@@ -468,6 +473,7 @@ static int imap(uint64_t conn)
                                                .name = SLICE_LITERAL("bob"),
                                                .client = SLICE_LITERAL("192.0.2.7"),
                                                .protocol = IPC_IMAP});
+    ipc_flush(auth, 1000);
     assert_true(fd_socketpair(SOCK_STREAM, pair));
     ipc_send_handover(door, &(struct ipc_handover){.conn = conn,
                                                    .protocol = IPC_IMAP,
