@@ -8,10 +8,12 @@
 #include <unicode/uclean.h>
 #include <unicode/ucnv.h>
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 
 enum {
     CHARSET_NAME_MAX = 64,
+    WORTH_A_LOOK = 256, /* from that size on ASCII is sought in other character sets */
 };
 
 /* ---- character sets ------------------------------------------------------------------------ */
@@ -119,6 +121,62 @@ static bool convert(UConverter *from, struct slice bytes, struct buf *out)
     return true;
 }
 
+/* ---- ASCII in other character sets --------------------------------------------------------- */
+
+/* Does it mean ASCII with every byte below 0x80, whatever stood before? Not so: ISO-2022, UTF-7,
+ * UTF-16, HZ. All of these say so when they are asked for all such bytes. */
+static bool keeps_ascii(UConverter *from)
+{
+    uint8_t ascii[0x7f];
+    struct buf out = {0};
+    for (size_t i = 0; i < sizeof(ascii); i++)
+        ascii[i] = (uint8_t)(i + 1);
+    bool kept = convert(from, slice_make(ascii, sizeof(ascii)), &out) &&
+                slice_equal(buf_slice(&out), slice_make(ascii, sizeof(ascii)));
+    buf_finish(&out);
+    return kept;
+}
+
+static size_t ascii_size(struct slice s)
+{
+    size_t size = 0;
+    while (s.size - size >= 8 && (bytes_get_le64(s.data + size) & BYTES_MARK) == 0)
+        size += 8;
+    while (size < s.size && s.data[size] < 0x80)
+        size++;
+    return size;
+}
+
+/* Up to the end of the first line behind which there is one of ASCII alone. A line end is no part
+ * of a character in any of these sets. */
+static size_t other_size(struct slice s)
+{
+    size_t size = 0;
+    do {
+        size_t line = slice_find(slice_sub(s, size, s.size), '\n') + 1;
+        size = line < s.size - size ? size + line : s.size;
+        struct slice rest = slice_sub(s, size, s.size);
+        if (ascii_size(slice_sub(rest, 0, slice_find(rest, '\n'))) == slice_find(rest, '\n'))
+            break;
+    } while (size < s.size);
+    return size;
+}
+
+/* ICU has what is not ASCII alone: it takes ten times as long as a copy. */
+static bool convert_other(UConverter *from, struct slice bytes, struct buf *out)
+{
+    bool good = true;
+    while (bytes.size > 0 && good) {
+        size_t plain = ascii_size(bytes);
+        buf_add(out, bytes.data, plain);
+        bytes = slice_sub(bytes, plain, bytes.size);
+        size_t other = bytes.size > 0 ? other_size(bytes) : 0;
+        good = other == 0 || convert(from, slice_sub(bytes, 0, other), out);
+        bytes = slice_sub(bytes, other, bytes.size);
+    }
+    return good;
+}
+
 bool decode_charset(struct slice charset, struct slice bytes, struct buf *out)
 {
     if (is_utf8(charset)) {
@@ -135,7 +193,9 @@ bool decode_charset(struct slice charset, struct slice bytes, struct buf *out)
     UConverter *converter = open_converter(charset);
     if (converter == NULL)
         return false;
-    bool done = convert(converter, bytes, out);
+    bool done = bytes.size > WORTH_A_LOOK && keeps_ascii(converter)
+                    ? convert_other(converter, bytes, out)
+                    : convert(converter, bytes, out);
     ucnv_close(converter);
     return done;
 }
@@ -146,6 +206,16 @@ void decode_unlabelled(struct slice bytes, struct buf *out)
         buf_add_slice(out, bytes);
     else if (!decode_charset(SLICE_LITERAL("windows-1252"), bytes, out))
         copy_utf8(bytes, out);
+}
+
+struct slice decode_text(struct slice charset, struct slice bytes, struct buf *room)
+{
+    bool utf8 = charset.size == 0 || is_utf8(charset) || is_ascii(charset);
+    if (utf8 && utf8_valid(bytes))
+        return bytes;
+    if (charset.size == 0 || !decode_charset(charset, bytes, room))
+        decode_unlabelled(bytes, room);
+    return buf_slice(room);
 }
 
 bool decode_warm_up(void)

@@ -18,6 +18,10 @@ bool decode_warm_up(void);
  * Encoding standard). */
 bool decode_charset(struct slice charset, struct slice bytes, struct buf *out);
 
+/* Text of that character set, unlabelled where that is empty or unknown; points into bytes, when
+ * they are UTF-8 as they stand, or into room, which must be empty. */
+struct slice decode_text(struct slice charset, struct slice bytes, struct buf *room);
+
 /* For bytes without (known) character set: UTF-8 when they are valid, else windows-1252. */
 void decode_unlabelled(struct slice bytes, struct buf *out);
 

@@ -10,6 +10,7 @@
 #include <unicode/ustring.h>
 #include <unicode/utf16.h>
 
+#include "base/bytes.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -123,18 +124,35 @@ void fold_character(struct fold *fold, struct fold_state *state, uint32_t c, str
     }
 }
 
-/* The printable ASCII that s begins with, which is most of all text. */
-static size_t put_ascii(struct fold_state *state, struct slice s, struct buf *out)
+/* Printable ASCII where no two blanks meet, which is most of all text, can be taken as it is. */
+static bool is_plain(const struct fold_state *state, uint64_t eight)
 {
+    uint64_t blanks = bytes_mark(eight, ' ');
+    return (eight & BYTES_MARK) == 0 && bytes_any_below(eight, ' ') == 0 &&
+           bytes_mark(eight, 0x7f) == 0 && (blanks & blanks << 8) == 0 &&
+           !(state->space && (blanks & 0x80) != 0);
+}
+
+/* As much of it as s begins with. */
+static size_t put_plain(struct fold_state *state, struct slice s, struct buf *out)
+{
+    uint8_t *to = buf_extend(out, s.size);
     size_t size = 0;
-    while (size < s.size && s.data[size] > ' ' && s.data[size] < 0x7f)
-        size++;
-    if (size == 0)
-        return 0;
-    uint8_t *to = buf_extend(out, size);
-    for (size_t i = 0; i < size; i++)
-        to[i] = ascii_lower(s.data[i]);
-    state->space = false;
+    for (; s.size - size >= 8; size += 8) {
+        uint64_t eight = bytes_get_le64(s.data + size);
+        if (!is_plain(state, eight))
+            break;
+        bytes_put_le64(to + size, bytes_lower(eight));
+        state->space = s.data[size + 7] == ' ';
+    }
+    for (; size < s.size; size++) {
+        uint8_t c = s.data[size];
+        if (c < ' ' || c >= 0x7f || (c == ' ' && state->space))
+            break;
+        to[size] = ascii_lower(c);
+        state->space = c == ' ';
+    }
+    out->size -= s.size - size;
     return size;
 }
 
@@ -142,7 +160,7 @@ void fold_text(struct fold *fold, struct fold_state *state, struct slice utf8, s
 {
     for (size_t i = 0; i < utf8.size;) {
         struct slice rest = slice_sub(utf8, i, utf8.size);
-        size_t size = put_ascii(state, rest, out);
+        size_t size = put_plain(state, rest, out);
         if (size == 0) {
             uint32_t c = rest.data[0];
             size = c < 0x80 ? 1 : utf8_decode(slice_sub(rest, 0, 4), &c);

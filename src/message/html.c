@@ -4,8 +4,8 @@
  */
 #include "message/html.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
-
 #include "message/html_entities.h"
 
 enum { ENTITY_MAX = 10 };
@@ -88,12 +88,17 @@ static bool is_letter(uint8_t c)
 /* Tags that are part of a running text leave no space. */
 static bool is_inline(struct slice name)
 {
-    static const char *const inlines[] = {"a",   "abbr", "b",     "big",  "cite",   "code",   "del",
-                                          "em",  "font", "i",     "ins",  "kbd",    "mark",   "q",
-                                          "s",   "samp", "small", "span", "strike", "strong", "sub",
-                                          "sup", "tt",   "u",     "var",  "wbr"};
+    static const struct slice inlines[] = {
+#define TAG(text) {(const uint8_t *)text, sizeof(text) - 1}
+        TAG("a"),      TAG("abbr"),   TAG("b"),    TAG("big"),  TAG("cite"),  TAG("code"),
+        TAG("del"),    TAG("em"),     TAG("font"), TAG("i"),    TAG("ins"),   TAG("kbd"),
+        TAG("mark"),   TAG("q"),      TAG("s"),    TAG("samp"), TAG("small"), TAG("span"),
+        TAG("strike"), TAG("strong"), TAG("sub"),  TAG("sup"),  TAG("tt"),    TAG("u"),
+        TAG("var"),    TAG("wbr"),
+#undef TAG
+    };
     for (size_t i = 0; i < sizeof(inlines) / sizeof(*inlines); i++)
-        if (slice_equal_nocase_str(name, inlines[i]))
+        if (name.size == inlines[i].size && slice_equal_nocase(name, inlines[i]))
             return true;
     return false;
 }
@@ -148,4 +153,19 @@ bool html_next(struct html *html, uint32_t *character)
         }
     }
     return false;
+}
+
+struct slice html_run(struct html *html)
+{
+    struct slice s = html->rest;
+    size_t size = 0;
+    for (; s.size - size >= 8; size += 8) {
+        uint64_t eight = bytes_get_le64(s.data + size);
+        if ((bytes_mark(eight, '<') | bytes_mark(eight, '&') | bytes_mark(eight, 0)) != 0)
+            break;
+    }
+    while (size < s.size && s.data[size] != '<' && s.data[size] != '&' && s.data[size] != 0)
+        size++;
+    html->rest = slice_sub(s, size, s.size);
+    return slice_sub(s, 0, size);
 }

@@ -20,3 +20,6 @@ static inline struct html html_make(struct slice utf8)
 /* The next character; a space for a tag that ends a word. Bytes that are no UTF-8 are passed over.
  * False at the end. */
 bool html_next(struct html *html, uint32_t *character);
+/* What stands before the next tag or entity, as it is; it may be empty. Of valid UTF-8 it is what
+ * html_next() would give. */
+struct slice html_run(struct html *html);

@@ -15,7 +15,10 @@
 #include "message/html.h"
 #include "message/parse.h"
 
-enum { WINDOW = 64 * 1024 };
+enum {
+    WINDOW = 64 * 1024,
+    FIRST_BYTES = 1024, /* of a part, encoded */
+};
 
 enum scope { SCOPE_BODY = 1 << NEEDLE_BODY, SCOPE_TEXT = 1 << NEEDLE_TEXT };
 
@@ -161,11 +164,13 @@ static void add_html(struct match *match, struct slice text)
 {
     struct html html = html_make(text);
     uint32_t c;
-    for (uint32_t n = 1; html_next(&html, &c); n++) {
+    do {
+        add_text(match, html_run(&html));
+        if (!html_next(&html, &c))
+            return;
         fold_character(match->fold, &match->state, c, &match->window);
-        if (n % 1024 == 0)
-            look_when_full(match);
-    }
+        look_when_full(match);
+    } while (true);
 }
 
 /* ---- fields -------------------------------------------------------------------------------- */
@@ -290,34 +295,49 @@ static bool is_picture(const struct summary_part *part)
 }
 
 /* What stands in no text part may still be text; what is not whole UTF-8 is none. */
-static bool is_text(const struct summary_part *part, struct slice decoded)
+static bool is_text(struct slice decoded)
 {
-    return is_type(part, "text") || is_type(part, "message") ||
-           (memchr(decoded.data, 0, decoded.size) == NULL && utf8_valid(decoded));
+    return memchr(decoded.data, 0, decoded.size) == NULL && utf8_valid(decoded);
+}
+
+/* False when a part of another kind shows already with its first bytes that it is no text: most do,
+ * and the rest of them needs not be decoded. */
+static bool may_be_text(struct slice body, const struct summary_part *part)
+{
+    struct buf decoded = {0};
+    struct slice first = slice_sub(body, 0, FIRST_BYTES);
+    bool may = false;
+    if (decode_transfer(part->encoding, first, &decoded))
+        first = buf_slice(&decoded);
+    /* A character, or what stands for a byte, may be cut off at the end. */
+    for (size_t cut = 0; cut <= 5 && cut < first.size && !may; cut++)
+        may = is_text(slice_sub(first, 0, first.size - cut));
+    may = may || first.size <= 5;
+    buf_finish(&decoded);
+    return may;
 }
 
 static void look_at_leaf(struct match *match, struct slice body, const struct summary_part *part)
 {
-    struct buf transfer = {0}, text = {0};
+    struct buf transfer = {0}, room = {0};
     struct slice bytes = body;
     struct slice charset = content_parameter(part->parameters, part->parameter_count, "charset");
-    if (body.size == 0 || is_picture(part))
+    bool labelled = is_type(part, "text") || is_type(part, "message");
+    if (body.size == 0 || is_picture(part) || (!labelled && !may_be_text(body, part)))
         return;
     if (decode_transfer(part->encoding, body, &transfer))
         bytes = buf_slice(&transfer);
-    if (bytes.size > 0 && is_text(part, bytes)) {
-        if (charset.data == NULL || !decode_charset(charset, bytes, &text))
-            decode_unlabelled(bytes, &text);
-        buf_finish(&transfer);
+    if (bytes.size > 0 && (labelled || is_text(bytes))) {
+        struct slice text = decode_text(charset, bytes, &room);
         begin_text(match, SCOPE_BODY | SCOPE_TEXT);
         if (is_html(part))
-            add_html(match, buf_slice(&text));
+            add_html(match, text);
         else
-            add_text(match, buf_slice(&text));
+            add_text(match, text);
         look(match);
     }
     buf_finish(&transfer);
-    buf_finish(&text);
+    buf_finish(&room);
 }
 
 static void look_at_part(struct match *match, struct slice bytes, const struct summary *summary,
