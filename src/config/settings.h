@@ -29,7 +29,7 @@ N(auth_penalty_max, 15, 0, 60, 1, "Seconds that a failed login waits at most for
 N(auth_threads, 2, 1, 64, 0, "Threads that compute password hashes.") \
 T(auth_subaddress, "+", 1, "Character that separates a user from the detail: alice+list@...") \
 N(process_workers, 0, 0, 64, 0, "Worker processes; 0: one per core.") \
-N(process_doors, 0, 0, 64, 0, "Door and tls processes; 0: one per core.") \
+N(process_doors, 0, 0, 64, 0, "Door and tls processes; 0: a tls per core, a door per two.") \
 N(process_readers, 0, 0, 64, 0, "Reader processes; 0: one per core.") \
 C(process_sandbox, "auto", "auto required off", 0, \
   "auto: a fence the kernel lacks is a warning; required: it is a refusal to start.") \

@@ -230,7 +230,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 static bool flush(struct door_conn *conn)
 {
     while (conn->output != NULL) {
-        int sent = evbuffer_write(conn->output, conn->fd);
+        int sent = conn->phase == CONN_CLOSING ? fd_write_last(conn->fd, conn->output)
+                                               : evbuffer_write(conn->output, conn->fd);
         if (sent > 0) {
             conn->bytes_out += (uint64_t)sent;
             conn->output_us = conn->progress_us = clock_monotonic_us();

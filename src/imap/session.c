@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "imap/capability.h"
 #include "imap/imap_priv.h"
+#include "io/fd.h"
 
 enum { INPUT_MAX = 64 * 1024, TURN_US = 1000 };
 
@@ -57,7 +58,8 @@ static struct timeval seconds(uint64_t s)
 static void send_output(struct imap_session *session)
 {
     while (waiting(session) > 0) {
-        int sent = evbuffer_write(session->out, session->fd);
+        int sent = session->reason != NULL ? fd_write_last(session->fd, session->out)
+                                           : evbuffer_write(session->out, session->fd);
         if (sent <= 0) {
             if (sent < 0 && errno != EAGAIN && errno != EINTR) {
                 evbuffer_drain(session->out, waiting(session));
@@ -100,7 +102,6 @@ static void destroy(struct imap_session *session)
     event_free(session->read_event);
     event_free(session->write_event);
     event_free(session->work_event);
-    shutdown(session->fd, SHUT_WR);
     close(session->fd);
     if (session->in != NULL)
         evbuffer_free(session->in);

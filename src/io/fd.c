@@ -6,6 +6,7 @@
 #include "io/fd.h"
 
 #include <errno.h>
+#include <event2/buffer.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -48,6 +49,18 @@ bool fd_is_stream(int fd)
 bool fd_socketpair(int type, int pair[2])
 {
     return socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0;
+}
+
+int fd_write_last(int socket, struct evbuffer *out)
+{
+    enum { ONE_PACKET = 1024 };
+    size_t size = evbuffer_get_length(out);
+    if (size > ONE_PACKET)
+        return evbuffer_write(out, socket);
+    ssize_t sent = send(socket, evbuffer_pullup(out, -1), size, MSG_MORE | MSG_NOSIGNAL);
+    if (sent > 0)
+        evbuffer_drain(out, (size_t)sent);
+    return (int)sent;
 }
 
 int fd_memory_create(const char *name)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct evbuffer;
+
 enum { FD_PASS_MAX = 4 }; /* descriptors in one packet */
 
 /* Closes *fd if it is open and sets it to -1. Keeps errno. */
@@ -18,6 +20,10 @@ bool fd_is_stream(int fd);
 bool fd_set_cloexec(int fd, bool on);
 /* type: SOCK_STREAM or SOCK_SEQPACKET. Non-blocking both. False with errno. */
 bool fd_socketpair(int type, int pair[2]);
+
+/* As evbuffer_write, for what a connection says last: it leaves in one packet with the end that the
+ * caller's close() brings, which must follow when all of it is out. */
+int fd_write_last(int socket, struct evbuffer *out);
 
 /* ---- sealed memory: what processes hand each other; read with pread, never mapped ---------- */
 

@@ -328,9 +328,6 @@ static void on_restart(evutil_socket_t fd, short what, void *arg)
 
 static void create(struct master *master, enum ipc_role role, uint64_t count)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (count == 0)
-        count = cores > 0 ? (uint64_t)cores : 1;
     for (uint32_t i = 0; i < count; i++) {
         struct process *process = MEM_NEW(struct process);
         process->master = master;
@@ -346,12 +343,15 @@ static void create(struct master *master, enum ipc_role role, uint64_t count)
 void children_create(struct master *master)
 {
     const struct settings *settings = &master->config.settings;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t cores = online > 0 ? (uint64_t)online : 1, doors = settings->process_doors;
     create(master, IPC_CONTROL, 1);
-    create(master, IPC_READER, settings->process_readers);
+    create(master, IPC_READER, settings->process_readers != 0 ? settings->process_readers : cores);
     create(master, IPC_AUTH, 1);
-    create(master, IPC_WORKER, settings->process_workers);
-    create(master, IPC_TLS, settings->process_doors);
-    create(master, IPC_DOOR, settings->process_doors);
+    create(master, IPC_WORKER, settings->process_workers != 0 ? settings->process_workers : cores);
+    create(master, IPC_TLS, doors != 0 ? doors : cores);
+    /* A connection that comes wakes every door: more than are needed cost all of them. */
+    create(master, IPC_DOOR, doors != 0 ? doors : (cores + 1) / 2);
 }
 
 /* Doors come last, when all they need is there: clients wait in the listening queue meanwhile,

@@ -120,7 +120,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 static bool flush(struct pop3 *s)
 {
     while (evbuffer_get_length(s->output) > 0) {
-        int sent = evbuffer_write(s->output, s->fd);
+        int sent = s->step == POP3_CLOSE ? fd_write_last(s->fd, s->output)
+                                         : evbuffer_write(s->output, s->fd);
         if (sent > 0) {
             s->taken_us = clock_monotonic_us();
             s->bytes_out += (uint64_t)sent;
@@ -224,7 +225,6 @@ static void pop3_run(struct pop3 *s)
     if (!empty) {
         s->wait = s->wait == NULL ? "client" : s->wait;
     } else if (s->step == POP3_CLOSE) {
-        shutdown(s->fd, SHUT_WR);
         pop3_end(s, s->reason != NULL ? s->reason : "protocol");
         return;
     } else if (hungry && s->eof) {

@@ -251,6 +251,8 @@ static void out_move(struct pump *pump)
         size_t sent = out_write(pump, record, (size_t)got);
         if (sent < (size_t)got && !pump->dead)
             hold(&pump->out, record + sent, (size_t)got - sent);
+        else if ((size_t)got < sizeof(record))
+            break;
     }
     if (pump->dead)
         out_ends(pump);
