@@ -1,6 +1,7 @@
 /*
  * A fuzz target without a fuzzer, for the tests: its seeds (the files named), cut at every length,
- * and each changed by a generator that is the same every time.
+ * and each changed by a generator that is the same every time. Targets that play whole sessions are
+ * compiled with fewer rounds.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,10 @@
 
 #include "base/slice.h"
 
-enum { SEED_MAX = 64 * 1024, ROUNDS = 3000 };
+#ifndef REPLAY_ROUNDS
+#define REPLAY_ROUNDS 3000
+#endif
+enum { SEED_MAX = 64 * 1024, CUT_STEP = REPLAY_ROUNDS < 1000 ? 7 : 1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -51,10 +55,10 @@ static void replay(const char *name)
     }
     size_t size = fread(seed, 1, sizeof(seed), file);
     fclose(file);
-    for (size_t cut = 0; cut <= size; cut += size < 4096 ? 1 : 37)
+    for (size_t cut = 0; cut <= size; cut += size < 4096 ? CUT_STEP : 37)
         try(seed, cut);
     try(seed, size);
-    for (int round = 0; size > 0 && round < ROUNDS; round++) {
+    for (int round = 0; size > 0 && round < REPLAY_ROUNDS; round++) {
         memcpy(changed, seed, size);
         change(changed, size);
         try(changed, round % 3 == 0 ? 1 + random_next() % size : size);

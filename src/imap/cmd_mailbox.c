@@ -89,11 +89,23 @@ static enum imap_step create_proceed(struct imap_session *session, void *own)
     return imap_wait_store(session, "the mailbox to be made");
 }
 
+/* Who deletes the mailbox it has selected knows what it did: it goes on without one, while others
+ * that have it selected are cut off (RFC 2180 3.3). */
+static void leave_deleted(struct imap_session *session)
+{
+    if (session->view == NULL || mailbox_view_state(session->view) != MAILBOX_VIEW_DELETED)
+        return;
+    imap_printf(session, "* OK [CLOSED] The mailbox was left.\r\n");
+    imap_close_view(session);
+}
+
 static enum imap_step delete_proceed(struct imap_session *session, void *own)
 {
     struct change *change = own;
-    if (change->asked)
+    if (change->asked) {
+        leave_deleted(session);
         return answer(session);
+    }
     change->asked = true;
     mailbox_delete(session->account, change->name, imap_mailbox_done, session);
     return imap_wait_store(session, "the mailbox to be deleted");
