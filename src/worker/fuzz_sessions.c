@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "imap/test_world.h"
-#include "worker/fuzz_script.h"
+#include "door/fuzz_script.h"
 
 enum { STEPS_MAX = 40, OPENED_MAX = 8, QUIET_TURNS = 60, LONG_TURNS = 5000 };
 

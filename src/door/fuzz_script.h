@@ -16,8 +16,9 @@ unsigned script_pick(struct script *script, unsigned count);
 
 /* Adds a command without its tag, with the CRLF at its end. */
 void script_imap(struct script *script, struct buf *out);
-/* Before login: no mailbox is named. */
+/* The same before login. */
 void script_imap_door(struct script *script, struct buf *out);
+void script_pop3_door(struct script *script, struct buf *out);
 /* many: the answer, if it is +OK, has many lines (RFC 1939 3). */
 void script_pop3(struct script *script, struct buf *out, bool *many);
 /* A message in wire form. */

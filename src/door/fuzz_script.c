@@ -2,11 +2,9 @@
  * The grammar: every table is one rule, %x in a text stands for the rule with that letter. It knows
  * how things are spelled, not what they mean; what a server must answer is its caller's business.
  */
-#include "worker/fuzz_script.h"
+#include "door/fuzz_script.h"
 
 #include <string.h>
-
-#include "base/assert.h"
 
 enum { DEPTH_MAX = 5 };
 
@@ -31,6 +29,11 @@ RULE(door_commands, "NOOP", "CAPABILITY", "ID (\"name\" %q \"x\" NIL)", "LOGIN a
      "AUTHENTICATE PLAIN\r\nAGFsaWNlAHdyb25n",
      "AUTHENTICATE TEST\r\nd29ybGQ=", "AUTHENTICATE TEST\r\n%q", "AUTHENTICATE NOSUCH x",
      "LOGIN alice secret", "SELECT %m", "STARTTLS", "LOGOUT", "%q %q", "LOGIN {%n}\r\nx");
+RULE(pop3_door_commands, "NOOP", "CAPA", "USER alice", "USER %q", "PASS wrong", "PASS %q",
+     "USER alice\r\nPASS wrong", "AUTH", "AUTH PLAIN =", "AUTH PLAIN AGFsaWNlAHdyb25n",
+     "AUTH PLAIN\r\n*", "AUTH PLAIN\r\nAGFsaWNlAHdyb25n",
+     "AUTH TEST\r\nd29ybGQ=", "AUTH TEST\r\n%q", "AUTH NOSUCH", "USER alice\r\nPASS secret",
+     "USER busy\r\nPASS x", "STLS", "QUIT", "STAT", "%q %q");
 RULE(pop3_commands, "STAT", "LIST", "LIST %n", "RETR %n", "TOP %n %n", "DELE %n", "UIDL", "UIDL %n",
      "NOOP", "RSET", "CAPA", "QUIT", "NOSUCH", "retr %n", "LIST %n %n", "DELE", "TOP %n", "LAST");
 RULE(mailboxes, "INBOX", "inbox", "a", "a/b", "\"x y\"", "{3+}\r\na/c", "&AOQ-", "nosuch", "Trash",
@@ -91,7 +94,8 @@ static void raw(struct script *script, struct buf *out)
 {
     for (unsigned left = script_pick(script, 8); left > 0 && !script_over(script); left--) {
         uint8_t byte = script->data[script->at++];
-        buf_u8(out, byte != 0 ? byte : ' '); /* literals of IMAP are without NUL */
+        /* Literals of IMAP are without NUL; a tag like those of the commands would mislead. */
+        buf_u8(out, byte == 0 ? ' ' : byte == 't' ? 'T' : byte);
     }
 }
 
@@ -147,6 +151,12 @@ void script_imap(struct script *script, struct buf *out)
 void script_imap_door(struct script *script, struct buf *out)
 {
     expand(script, out, door_commands, 0);
+    buf_add_str(out, "\r\n");
+}
+
+void script_pop3_door(struct script *script, struct buf *out)
+{
+    expand(script, out, pop3_door_commands, 0);
     buf_add_str(out, "\r\n");
 }
 
