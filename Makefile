@@ -3,7 +3,7 @@ BUILD ?= build
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: all run test test-long bench fuzz format check-format install clean help
+.PHONY: all run test test-long test-clients bench fuzz format check-format install clean help
 
 all: $(BUILD)/build.ninja ## build everything into ./build
 	@ninja -C $(BUILD)
@@ -22,6 +22,11 @@ run: $(BUILD)/build.ninja ## start a server with a demo account on loopback
 test: ## install what tests need, build, run everything
 	@scripts/need build test
 	@python3 tests/run.py
+
+test-clients: $(BUILD)/build.ninja ## install Thunderbird, see that all a person does with it works
+	@scripts/need clients
+	@ninja -C $(BUILD) $(PROGRAMS)
+	@cd tests && RESTANTE_BUILD=$(BUILD) python3 -m unittest -v desktop.thunderbird
 
 bench: all ## measure (see doc/performance.md)
 	@scripts/bench $(BUILD)
