@@ -1,5 +1,6 @@
 """Mail moves in and out and no program notices: those that had fetched everything from Debian's
 Dovecot fetch nothing from Restante after an import, and nothing from Dovecot after an export."""
+import contextlib
 import getpass
 import imaplib
 import os
@@ -14,16 +15,12 @@ import time
 import unittest
 
 from lib.messages import generated
+from lib.programs import FetchmailPop3, Getmail, GetmailPop3, Mbsync, Mpop, need
+from lib.proxy import Proxy
 from lib.server import PROGRAM, Server, free_ports, wait_until
 
 COUNT = 200
 DAY = 86400
-
-
-def need(*programs):
-    for program in programs:
-        if shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
-            raise unittest.SkipTest(f"{program} is not installed")
 
 
 class Dovecot:
@@ -167,67 +164,6 @@ class Move(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
         os.chmod(self.home, 0o755)
 
-    # ---- the programs --------------------------------------------------------------------------
-
-    def client(self, *command, good=(0,)):
-        done = subprocess.run(command, cwd=self.home, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
-                              env=dict(os.environ, HOME=self.home, FETCHMAILHOME=self.home))
-        self.assertIn(done.returncode, good, done.stdout.decode(errors="replace")[-3000:])
-        return done.stdout
-
-    def write(self, name, text):
-        path = os.path.join(self.home, name)
-        with open(path, "w") as file:
-            file.write(text)
-        os.chmod(path, 0o600)
-        return path
-
-    def mbsync(self, port):
-        """Pulls and pushes; returns the files of all folders with their inodes."""
-        mail = os.path.join(self.home, "mbsync")
-        os.makedirs(mail, exist_ok=True)
-        patterns = " ".join(quoted(f) for f in ("INBOX", "Archive", "Work"))
-        rc = self.write("mbsyncrc", f"""
-IMAPAccount there
-Host 127.0.0.1
-Port {port}
-User alice
-Pass secret
-SSLType None
-AuthMechs LOGIN
-
-IMAPStore far
-Account there
-
-MaildirStore near
-Path {mail}/
-Inbox {mail}/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns {patterns}
-Create Near
-SyncState *
-""")
-        self.client("mbsync", "-c", rc, "-a")
-        return {os.path.join(path, name): os.stat(os.path.join(path, name)).st_ino
-                for path, _, names in os.walk(mail) for name in names
-                if os.path.basename(path) in ("cur", "new")}
-
-    def fetchmail(self, port, good):
-        out = os.path.join(self.home, "fetchmail")
-        os.makedirs(out, exist_ok=True)
-        rc = self.write("fetchmailrc", f"""
-poll 127.0.0.1 protocol pop3 service {port} uidl
-  user alice password secret keep
-  sslproto '' mda "cat > $(mktemp {out}/XXXXXXXX)"
-""")
-        self.client("fetchmail", "-f", rc, "--nodetach", "--nosyslog", good=good)
-        return len(os.listdir(out))
-
     # ---- what is moved -------------------------------------------------------------------------
 
     def fill(self, dovecot):
@@ -282,27 +218,55 @@ poll 127.0.0.1 protocol pop3 service {port} uidl
 
     # ---- tests ---------------------------------------------------------------------------------
 
+    def programs(self):
+        """What had fetched everything before: mbsync in both directions, the others as if they
+        took the mail away, by UID or by UIDL."""
+        for make in (Mbsync, FetchmailPop3, GetmailPop3, Getmail, Mpop):
+            program = make(os.path.join(self.home, make.__name__))
+            if make is Mbsync:
+                program.patterns, program.rules = "INBOX Archive Work", "Create Near"
+            yield program
+
+    def fetch(self, users, server, news):
+        """Each user's program once more, from that server: as many new messages as there are news,
+        none of those that it has once more, none of its files altered."""
+        for program, proxy in users:
+            with self.subTest(program=type(program).__name__, news=news):
+                proxy.server = ("127.0.0.1", server.ports[program.protocol])
+                proxy.forget()
+                before = program.files()
+                program.fetch(proxy.port, good=(0 if news else program.nothing_new,))
+                after = program.files()
+                self.assertEqual(len(after), len(before) + news)
+                if type(program) is not Mbsync:  # whose files' names hold flags and UIDs
+                    self.assertEqual(after, after | before)
+                else:
+                    self.assertTrue(set(before.values()) <= set(after.values()))
+                self.assertEqual(proxy.asked(), news)
+
     def test_in_and_out(self):
-        need("mbsync", "fetchmail")
+        need("dovecot")
+        with contextlib.ExitStack() as proxies:
+            users = [(program, proxies.enter_context(Proxy(0))) for program in self.programs()]
+            self.in_and_out(users)
+
+    def in_and_out(self, users):
         dovecot = self.source()
         wanted = state(dovecot.imap(), dovecot.pop3(), self.FOLDERS)
         self.assertIn(b"older-1", wanted[1])
-        files = self.mbsync(dovecot.ports["imap"])
-        fetched = self.fetchmail(dovecot.ports["pop3"], (0,))
-        self.assertEqual(fetched, len(wanted[1]))
-        self.assertEqual(len(files), sum(len(wanted[0][f][2]) for f in self.FOLDERS[:3]))
+        for program, proxy in users:
+            folders = self.FOLDERS[:3] if type(program) is Mbsync else self.FOLDERS[:1]
+            self.fetch([(program, proxy)], dovecot, sum(len(wanted[0][f][2]) for f in folders))
+        wanted = state(dovecot.imap(), dovecot.pop3(), self.FOLDERS)  # getmail has set \\Seen
         with Server() as server:
             server.account("alice", "secret")
             server.run("import", "alice", "maildir", dovecot.maildir)
             self.assert_same(self.restante_state(server), wanted)
-            self.assertEqual(self.mbsync(server.ports["imap"]), files)
-            self.assertEqual(self.fetchmail(server.ports["pop3"], (1,)), fetched)
+            self.fetch(users, server, 0)
             again = server.run("import", "alice", "maildir", dovecot.maildir).stdout
             self.assertTrue(again.startswith("0 imported"), again)
             server.deliver("alice", b"Subject: new\r\n\r\nnew\r\n")
-            self.assertEqual(self.fetchmail(server.ports["pop3"], (0,)), fetched + 1)
-            self.assertEqual(len(self.mbsync(server.ports["imap"])), len(files) + 1)
-            files = self.mbsync(server.ports["imap"])
+            self.fetch(users, server, 1)
             wanted = self.restante_state(server)
             out = os.path.join(self.home, "out")
             server.run("export", "alice", "maildir", out)
@@ -311,8 +275,7 @@ poll 127.0.0.1 protocol pop3 service {port} uidl
         back = Dovecot(out)
         self.addCleanup(back.close)
         self.assert_same(state(back.imap(), back.pop3(), self.FOLDERS), wanted)
-        self.assertEqual(self.mbsync(back.ports["imap"]), files)
-        self.assertEqual(self.fetchmail(back.ports["pop3"], (1,)), fetched + 1)
+        self.fetch(users, back, 0)
 
     def test_program_killed(self):
         dovecot = self.source()

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import unittest
 
+from lib.server import dot_stuff
 from lib.sink import Sink
 
 PATIENCE = 250  # seconds that one run may take, on a busy machine
@@ -100,9 +101,8 @@ class Program:
 
 class Mbsync(Program):
     command = "mbsync"
-
-    def prepare(self, patterns="*", extra="Create Both"):
-        self.patterns, self.extra = patterns, extra
+    patterns = "*"
+    rules = "Create Both"
 
     def fetch(self, port, good=(0,)):
         rc = self.write("mbsyncrc", f"""
@@ -128,7 +128,7 @@ Channel all
 Far :far:
 Near :near:
 Patterns {self.patterns}
-{self.extra}
+{self.rules}
 SyncState *
 """)
         return self.run("mbsync", "-c", rc, "-a", good=good)
@@ -432,3 +432,23 @@ class Poplib(Script):
             pop3.quit()
         finally:
             pop3.close()
+
+
+class Swaks(Program):
+    """Not one that fetches: it delivers over LMTP."""
+    command = "swaks"
+
+    def deliver(self, port, messages):
+        """Each in a run of its own; their exit statuses."""
+        jobs = []
+        for number, message in enumerate(messages):
+            path = os.path.join(self.mail, str(number))
+            with open(path, "wb") as file:
+                file.write(dot_stuff(message) + b".")
+            jobs.append(["--protocol", "LMTP", "--server", "127.0.0.1", "--port", str(port),
+                         "--from", "s@example.org", "--to", self.user, "--data", "@" + path,
+                         "--no-data-fixup", "--suppress-data", "--hide-all"])
+        jobs = self.write("jobs", "".join("\t".join(job) + "\n" for job in jobs))
+        said = self.run("perl", "-I" + os.path.dirname(__file__), "-MSwaks=" + jobs,
+                        shutil.which("swaks"))
+        return [int(status) for status in re.findall(rb"^STATUS (\d+)$", said, re.M)]
