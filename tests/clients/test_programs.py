@@ -1,6 +1,7 @@
 """Programs that people use fetch everything once, every byte right, and nothing the second time,
 with lines that break and a server that dies in between."""
 import collections
+import concurrent.futures
 import os
 import re
 import shutil
@@ -124,17 +125,51 @@ class Programs(unittest.TestCase):
         self.check(programs.Poplib)
 
     def test_swaks(self):
+        """1,000 deliveries, of which some lose their answer: those are repeated, and kept once. The
+        others go on while the server is killed in between."""
+        self.server.account("swaks", programs.PASSWORD)
+        messages, port = self.sent["alice"], self.server.ports["lmtp"]
+        quarters = [messages[n::4] for n in range(4)]
+        senders = []
+        for n in range(4):
+            senders.append(programs.Swaks(os.path.join(self.home, str(n)), "swaks"))
+        with Proxy(port) as proxy, concurrent.futures.ThreadPoolExecutor() as pool:
+            self.assertEqual(senders[0].deliver(proxy.port, quarters[0][:1]), [0])
+            whole, lost = proxy.heard, 10
+            before_end = whole - len(b"250 2.0.0 <swaks> kept\r\n") - len(self.farewell())
+            proxy.forget()
+            proxy.breaks = [(whole * 10 + before_end, None)] * lost
+            proxy.breaks[3] = (whole * 10 + before_end, self.server.restart)
+            done = list(pool.map(lambda n: senders[n].deliver(port if n else proxy.port, quarters[n]),
+                                 range(4)))
+            self.assertEqual(proxy.breaks, [])
+        again = [message for sent, statuses in zip(quarters, done)
+                 for message, status in zip(sent, statuses, strict=True) if status]
+        imap = self.server.imap("swaks", programs.PASSWORD)
+        kept = int(imap.select()[1][0])
+        imap.logout()
+        self.assertGreaterEqual(kept, COUNT - len(again) + lost)
+        self.assertEqual(senders[0].deliver(port, again), [0] * len(again))
+        reader = programs.Imaplib(os.path.join(self.home, "reader"), "swaks")
+        reader.fetch(self.server.ports["imap"])
+        self.assert_all_there(reader, messages)
+
+    def farewell(self):
+        with self.server.lmtp() as lmtp:
+            return b"%d %s\r\n" % lmtp.quit()
+
+    def test_swaks_options(self):
         """A mail system's way in, with and without TLS, pipelined too."""
         need("swaks")
-        self.server.account("swaks", "secret")
-        to = ["swaks", "--protocol", "LMTP", "--server", "127.0.0.1", "--to", "swaks",
+        self.server.account("options", "secret")
+        to = ["swaks", "--protocol", "LMTP", "--server", "127.0.0.1", "--to", "options",
               "--port", str(self.server.ports["lmtp"]), "--from", "s@example.org"]
         for n, options in enumerate(([], ["--pipeline"], ["--tls"], ["--pipeline", "--tls"])):
             self.client(*to, *options, "--header", f"Subject: number {n}", "--body", "Gr\u00fc\u00dfe")
         self.client(*to[:-2], "--from", "<>", "--header", "Subject: bounce")
-        self.client(*(word if word != "swaks" or i == 0 else "nobody-here" for i, word in enumerate(to)),
+        self.client(*("nobody-here" if word == "options" else word for word in to),
                     good=(24,))  # no recipient was taken
-        imap = self.server.imap("swaks", "secret")
+        imap = self.server.imap("options", "secret")
         self.addCleanup(imap.shutdown)
         self.assertEqual(imap.select()[1], [b"5"])
 
