@@ -22,6 +22,7 @@ enum { FIRST = 90, SECOND = 400 };
 
 struct story {
     struct lab *lab;
+    unsigned steps;        /* how many there are */
     unsigned acknowledged; /* steps that answered OK */
     bool stopped, broken;
     int report; /* where each acknowledged step is written; 0: nowhere */
@@ -146,6 +147,12 @@ static void step_delete(struct story *story, struct mailbox_view *view, struct a
     mailbox_delete(story->lab->account, SLICE_LITERAL("Trash"), on_done, answer);
 }
 
+static void step_delete_archive(struct story *story, struct mailbox_view *view,
+                                struct answer *answer)
+{
+    mailbox_delete(story->lab->account, SLICE_LITERAL("Old/Deep/Archive"), on_done, answer);
+}
+
 static void step_housekeeping_done(void *arg)
 {
     on_done(arg, MAILBOX_OK);
@@ -160,18 +167,19 @@ static const struct {
     const char *box;
     story_call *call;
 } steps[] = {
-    {NULL, step_append},   {NULL, step_append_more}, {"INBOX", step_copy},
-    {"INBOX", step_flags}, {"INBOX", step_expunge},  {"INBOX", step_move},
-    {NULL, step_rename},   {NULL, step_delete},      {NULL, step_housekeeping},
-    {NULL, step_append},
+    {NULL, step_append},      {NULL, step_append_more},    {"INBOX", step_copy},
+    {"INBOX", step_flags},    {"INBOX", step_expunge},     {"INBOX", step_move},
+    {NULL, step_rename},      {NULL, step_delete},         {NULL, step_housekeeping},
+    {NULL, step_append},      {NULL, step_delete_archive}, {NULL, step_housekeeping},
+    {NULL, step_append_more}, {NULL, step_append_more},
 };
-enum { STEPS = sizeof(steps) / sizeof(*steps) };
+enum { STEPS = sizeof(steps) / sizeof(*steps), SHORT = 10 /* in memory: enough */ };
 
 static void story_run(struct story *story)
 {
     if (!story_open(story))
         return;
-    for (unsigned i = 0; i < STEPS; i++) {
+    for (unsigned i = 0; i < story->steps; i++) {
         if (!story_step(story, steps[i].box, steps[i].call))
             return;
     }
@@ -218,8 +226,12 @@ static void story_check(struct lab *lab, unsigned acknowledged, bool next_possib
         case 9:
             possible = inbox == 0 && trash == 0 && archive.messages == all && renamed;
             break;
-        default:
+        case 10:
             possible = inbox == FIRST && trash == 0 && archive.messages == all && renamed;
+            break;
+        default:
+            possible = inbox == FIRST + (done > 12 ? (done - 12) * SECOND : 0) && trash == 0 &&
+                       archive.messages == 0 && !renamed;
         }
     }
     if (!possible)
@@ -255,13 +267,13 @@ static void test_stop_at_every_step(void **state)
     uint64_t most = 100000;
     for (uint64_t at = 1; at <= most; at++) {
         struct lab lab;
-        struct story story = {.lab = &lab};
+        struct story story = {.lab = &lab, .steps = SHORT};
         lab_init(&lab);
         lab_grace_none(&lab);
         store_mem_stop_at(lab.store, at);
         story_run(&story);
         if (!story.stopped) {
-            assert_int_equal(story.acknowledged, STEPS);
+            assert_int_equal(story.acknowledged, SHORT);
             complete++;
             most = at;
         }
@@ -280,7 +292,7 @@ static void test_stop_at_every_step(void **state)
 static void story_fail(unsigned nth, enum store_result result, bool applied, bool *met)
 {
     struct lab lab;
-    struct story story = {.lab = &lab};
+    struct story story = {.lab = &lab, .steps = SHORT};
     struct store_stats stats;
 
     lab_init(&lab);
@@ -288,13 +300,13 @@ static void story_fail(unsigned nth, enum store_result result, bool applied, boo
     store_mem_fail(lab.store, nth, result, applied);
     story_run(&story);
     store_stats(lab.store, &stats);
-    *met = story.acknowledged < STEPS || stats.batches >= nth;
-    bool unsure = story.acknowledged < STEPS;
+    *met = story.acknowledged < SHORT || stats.batches >= nth;
+    bool unsure = story.acknowledged < SHORT;
     if (result == STORE_FENCED)
         store_resume(lab.store, lab.ref.id);
     lab_restart(&lab, false); /* a fault that was not met is forgotten */
     if (result == STORE_CONFLICT)
-        assert_int_equal(story.acknowledged, STEPS); /* looked again, and did it */
+        assert_int_equal(story.acknowledged, SHORT); /* looked again, and did it */
     story_after(&lab, story.acknowledged, unsure);
     lab_finish(&lab);
 }
@@ -314,9 +326,39 @@ static void test_every_submit_fails(void **state)
 }
 
 #ifdef RESTANTE_FAULTS
+enum { KILLS = 30 }; /* RESTANTE_STEPS: how many; 0: every step */
+
+struct ended { /* what a story tells at its end */
+    unsigned long steps;
+    uint64_t compactions, snapshots, checkpoints;
+};
+
+static void story_child(const char *directory, struct id account, unsigned long nth, int report)
+{
+    struct lab lab;
+    struct story story = {.lab = &lab, .steps = STEPS, .report = report};
+    struct store_stats stats;
+    struct ended ended = {0};
+    char fault[40];
+    snprintf(fault, sizeof(fault), "*@%lu=kill", nth);
+    fault_set(nth > 0 ? fault : NULL);
+    lab_init_at(&lab, directory, account);
+    lab_grace_none(&lab);
+    story_run(&story);
+    store_stats(lab.store, &stats);
+    ended = (struct ended){0, stats.compactions, stats.snapshots, stats.checkpoints};
+    if (story.acknowledged == STEPS)
+        store_close(&lab.store);
+    ended.steps = fault_steps();
+    _exit(story.acknowledged == STEPS &&
+                  write(report, &ended, sizeof(ended)) == (ssize_t)sizeof(ended)
+              ? 0
+              : 1);
+}
+
 /* A process of its own runs the story and dies at the nth step of any layer. */
 static unsigned story_killed(const char *directory, struct id account, unsigned long nth,
-                             unsigned long *steps_met)
+                             struct ended *ended)
 {
     int out[2], status;
     unsigned acknowledged = 0;
@@ -324,26 +366,14 @@ static unsigned story_killed(const char *directory, struct id account, unsigned 
     assert_int_equal(pipe(out), 0);
     pid_t child = fork();
     assert_true(child >= 0);
-    if (child == 0) {
-        struct lab lab;
-        struct story story = {.lab = &lab, .report = out[1]};
-        char fault[40];
-        snprintf(fault, sizeof(fault), "*@%lu=kill", nth);
-        fault_set(nth > 0 ? fault : NULL);
-        lab_init_at(&lab, directory, account);
-        lab_grace_none(&lab);
-        story_run(&story);
-        unsigned long met = fault_steps();
-        _exit(story.acknowledged == STEPS &&
-                      write(out[1], &met, sizeof(met)) == (ssize_t)sizeof(met)
-                  ? 0
-                  : 1);
-    }
+    if (child == 0)
+        story_child(directory, account, nth, out[1]);
     close(out[1]);
     while (acknowledged < STEPS && read(out[0], &byte, 1) == 1)
         acknowledged++;
-    if (acknowledged == STEPS && read(out[0], steps_met, sizeof(*steps_met)) < 0)
-        *steps_met = 0;
+    *ended = (struct ended){0};
+    if (acknowledged == STEPS && read(out[0], ended, sizeof(*ended)) < 0)
+        *ended = (struct ended){0};
     close(out[0]);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
@@ -351,29 +381,48 @@ static unsigned story_killed(const char *directory, struct id account, unsigned 
     return acknowledged;
 }
 
+static void story_killed_at(unsigned long nth, struct ended *ended)
+{
+    const char *parent = getenv("TMPDIR");
+    char directory[120];
+    struct lab lab;
+    struct id account = id_random();
+    snprintf(directory, sizeof(directory), "%s/restante-mailbox-XXXXXX",
+             parent == NULL ? "/tmp" : parent);
+    assert_non_null(mkdtemp(directory));
+    unsigned acknowledged = story_killed(directory, account, nth, ended);
+    lab_init_at(&lab, directory, account);
+    lab_grace_none(&lab);
+    story_after(&lab, acknowledged, acknowledged < STEPS);
+    lab_finish(&lab);
+}
+
 static void test_killed_on_the_local_engine(void **state)
 {
-    enum { KILLS = 30 };
-    const char *parent = getenv("TMPDIR");
-    unsigned long total = 0;
+    const char *wanted = getenv("RESTANTE_STEPS");
+    unsigned long kills = wanted == NULL ? KILLS : strtoul(wanted, NULL, 10);
+    unsigned long stopped = 0;
+    struct ended whole, ended;
 
-    for (unsigned long i = 0; i <= KILLS; i++) {
-        char directory[120];
-        struct lab lab;
-        struct id account = id_random();
-        snprintf(directory, sizeof(directory), "%s/restante-mailbox-XXXXXX",
-                 parent == NULL ? "/tmp" : parent);
-        assert_non_null(mkdtemp(directory));
-        unsigned long met = 0, nth = i == 0 ? 0 : 1 + (i - 1) * total / KILLS;
-        unsigned acknowledged = story_killed(directory, account, nth, &met);
-        if (i == 0)
-            total = met;
-        assert_true(total > 50);
-        lab_init_at(&lab, directory, account);
-        lab_grace_none(&lab);
-        story_after(&lab, acknowledged, acknowledged < STEPS);
-        lab_finish(&lab);
+    lab_local = (struct store_local_options){.segment_size = 64 << 10,
+                                             .checkpoint_operations = 100,
+                                             .checkpoint_ms = 5,
+                                             .snapshot_operations = 20,
+                                             .journal_keep_s = 1,
+                                             .compact_percent = 75,
+                                             .create = true};
+    story_killed_at(0, &whole);
+    assert_true(whole.steps > 200);
+    assert_true(whole.compactions > 0 && whole.snapshots > 0 && whole.checkpoints > 0);
+    if (kills == 0 || kills > whole.steps)
+        kills = whole.steps;
+    for (unsigned long i = 0; i < kills; i++) {
+        story_killed_at(1 + i * whole.steps / kills, &ended);
+        stopped += ended.steps == 0;
     }
+    print_message("%lu steps in the story, stopped at %lu of %lu\n", whole.steps, stopped, kills);
+    assert_true(stopped > kills / 2); /* threads take turns as they like: a few more, a few less */
+    lab_local = (struct store_local_options){.create = true};
 }
 #endif
 

@@ -39,13 +39,14 @@ static void lab_summarize(void *arg, int fd, uint64_t size, mailbox_summarized *
     event_base_once(lab->base, -1, EV_TIMEOUT, summary_later, call, &now);
 }
 
+struct store_local_options lab_local = {.create = true};
+
 /* RESTANTE_TEST_ENGINE=local: the same on the engine that keeps mail. */
 static struct store *open_local(struct lab *lab)
 {
     struct error error = {0};
     struct store *store = NULL;
-    const struct store_local_options options = {.create = true};
-    if (!store_local_open(lab->base, lab->directory, &options, &store, &error))
+    if (!store_local_open(lab->base, lab->directory, &lab_local, &store, &error))
         fail_msg("%s", error.text);
     return store;
 }

@@ -25,6 +25,8 @@ struct lab {
     char directory[160]; /* of the local engine; "": mem */
 };
 
+extern struct store_local_options lab_local; /* of the local engine */
+
 void lab_init(struct lab *lab);
 /* On the local engine in that directory, which lab_finish() removes. */
 void lab_init_at(struct lab *lab, const char *directory, struct id account);

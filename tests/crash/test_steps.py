@@ -3,7 +3,7 @@ IMAP, POP3, import) of a day in the life of an account, as by kill -9; the whole
 again, and the outside checker compares. Then all is started once more, and nothing has changed.
 `restante check --repair` is stopped at every step of its own.
 
-RESTANTE_STEPS: how many of the steps are tried, evenly spread (default 20; 0: every one)."""
+RESTANTE_STEPS: how many of the steps are tried, evenly spread (default 16; 0: every one)."""
 import os
 import random
 import shutil
@@ -15,7 +15,7 @@ from crash.steps import build_with_faults
 from lib.messages import one
 from lib.server import Server
 
-TRIED = int(os.environ.get("RESTANTE_STEPS", "20"))
+TRIED = int(os.environ.get("RESTANTE_STEPS", "16"))
 CONFIG = """
 process { workers = 1 doors = 1 readers = 1 }
 store { volumes = 1 segment_size = 65536 checkpoint_operations = 20 checkpoint_ms = 10
@@ -153,23 +153,23 @@ class Steps(unittest.TestCase):
                 raise
             raise Refused("not started")
 
-    def end(self, server):
+    def end(self, server, faults=None):
         server.kill()
-        for name in ("RESTANTE_FAULT", "RESTANTE_FAULT_IN", "RESTANTE_FAULT_COUNT"):
-            server.env.pop(name, None)
+        server.env["RESTANTE_FAULT"] = faults or ""
         server.start()
 
-    def one(self, faults):
-        """A day that ends like that. True: it was met."""
+    def one(self, faults, after=None):
+        """A day that ends like that. True: it was met. after: faults of the next start too."""
         server, day = self.begin(faults)
+        met = True
         try:
             self.start(server)
             day.live()
             server.stop()
+            met = "signal=9" in server.log_text()
         except GONE:
             pass
-        met = "signal=9" in server.log_text()
-        self.end(server)
+        self.end(server, after)
         day.finish()
         before = day.account.read()
         server.kill()
@@ -180,21 +180,61 @@ class Steps(unittest.TestCase):
         shutil.rmtree(os.path.dirname(server.data))
         return met
 
+    def count(self, server):
+        """How many steps the process met that has just ended."""
+        with open(os.path.join(server.data, "volumes", "0", "steps")) as file:
+            return int(file.read())
+
+    def spread(self, steps):
+        return range(1, steps + 1, max(1, steps // TRIED) if TRIED else 1)
+
     def test_worker(self):
         server, day = self.begin("")
         server.start()
         day.live()
         self.assertEqual(server.stop(), 0)
-        with open(os.path.join(server.data, "volumes", "0", "steps")) as file:
-            steps = int(file.read())
+        steps = self.count(server)
         self.assertGreater(steps, 100)
-        tried = range(1, steps + 1, max(1, steps // TRIED) if TRIED else 1)
         met = 0
-        for number in tried:
+        for number in self.spread(steps):
             with self.subTest(step=number):
                 met += self.one(f"*@{number}=kill")
-        print(f"\nsteps: {steps} in a day, stopped at {len(tried)}, {met} met", flush=True)
-        self.assertGreater(met, len(tried) // 2)  # a day has more steps or fewer
+        print(f"\nworker: {steps} steps in a day, stopped at {met}", flush=True)
+        self.assertGreater(met, len(self.spread(steps)) // 2)  # a day has more steps or fewer
+
+    def test_control(self):
+        """Recovery that forgets what was acknowledged last must be caught."""
+        with self.assertRaises(Wrong):
+            for number in range(60, 160, 10):
+                self.one(f"*@{number}=kill", "control.unproven=EIO")
+
+    def test_repair(self):
+        """`restante check --repair`, stopped at every step, then run to its end."""
+        server, day = self.begin("")
+        server.start()
+        day.live()
+        server.kill()
+        server.env.update(RESTANTE_FAULT_IN="restante")
+        pristine = os.path.join(self.home, "pristine")
+        shutil.copytree(server.data, pristine, ignore=shutil.ignore_patterns("run"))
+        server.run("check", "--repair")
+        steps = self.count(server)
+        met = 0
+        for at, number in enumerate(self.spread(steps)):
+            with self.subTest(step=number):
+                shutil.rmtree(server.data)
+                shutil.copytree(pristine, server.data)
+                server.env["RESTANTE_FAULT"] = f"*@{number}=kill"
+                met += server.run("check", "--repair", check=False).returncode == -9
+                server.env["RESTANTE_FAULT"] = ""
+                if at % 2:  # the next start brings it to its end as well
+                    self.assertEqual(server.run("check", "--repair", check=False).returncode, 0)
+                    self.assertIn("0 damaged", server.run("check").stdout)
+                server.start()
+                day.account.check()
+                server.kill()
+        print(f"\nrepair: {steps} steps, stopped at {met}", flush=True)
+        self.assertGreater(met, len(self.spread(steps)) // 2)
 
 
 if __name__ == "__main__":
