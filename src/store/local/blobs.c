@@ -189,6 +189,7 @@ static void enter_moves(struct load *load, bool ok)
         if (blob == NULL || !blob->known || blob->refs == 0 ||
             !same_place(&blob->place, &move->from))
             continue;
+        ASSERT(local_segment(local, move->to.segment) != NULL);
         local_blob_live(local, &blob->place, false);
         blob->place = move->to;
         local_blob_live(local, &blob->place, true);

@@ -8,6 +8,8 @@
  *  - A file goes only when nothing in it counts as of a checkpoint that was *begun* after it became
  *    so: a checkpoint on its way at that moment does not have it yet.
  *  - A log segment goes only when its batches are in the journal, synced.
+ *  - A cold segment does not go between its making and the moves into it, which wait for the index
+ *    and may do so for several checkpoints.
  */
 #include "store/local/keep.h"
 
@@ -54,7 +56,8 @@ struct keeper {
 static bool may_go(const struct keeper *keeper, const struct segment *segment)
 {
     const struct local *local = keeper->local;
-    if (segment->writing || segment->damaged || segment->generation >= local->checkpoint.generation)
+    if (segment->writing || segment->filling || segment->damaged ||
+        segment->generation >= local->checkpoint.generation)
         return false;
     return segment->kind == SEGMENT_COLD || segment->generation <= keeper->journaled;
 }
@@ -204,6 +207,9 @@ static void on_moved(void *arg, size_t moved)
 {
     struct round *round = arg;
     struct keeper *keeper = round->keeper;
+    struct segment *cold = local_segment(keeper->local, round->compaction.moves[0].to.segment);
+    if (cold != NULL) /* another one of that name, when the volume has recovered meanwhile */
+        cold->filling = false;
     log_debug("compacted", "bodies=%zu", moved);
     destroy_round(round);
     if (keeper->local->state != LOCAL_SERVING)
@@ -241,6 +247,7 @@ static void on_done(struct post_item *item)
     local->jobs_out--;
     take_results(round);
     if (compaction->cold != NULL && local->state == LOCAL_SERVING) {
+        compaction->cold->filling = true;
         local_segment_add(local, compaction->cold);
         local_blobs_moved(local, compaction->moves, compaction->move_count, on_moved, round);
         return;

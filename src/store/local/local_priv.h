@@ -74,6 +74,7 @@ struct segment {
     bool begun;                      /* its SEGMENT frame was there at open; then: */
     uint64_t previous, previous_end; /* the log segment it continues, and where that one ends */
     bool writing;                    /* the log thread appends to it */
+    bool filling; /* compaction made it, and its bodies' new places are not entered yet */
     bool damaged; /* has a bad frame that was durable: is kept (recovery rule 3) */
 };
 
