@@ -110,6 +110,13 @@ static void on_route(void *state, struct ipc_channel *channel, struct ipc_route 
         auth_purge_all(auth, message->worker);
 }
 
+static void on_auth_start(void *state, struct ipc_channel *channel, struct ipc_auth_start *message)
+{
+    struct auth *auth = state;
+    login_start(auth, channel, message);
+    child_tidy(auth->child); /* soon it is over */
+}
+
 static void peer_up(void *state, struct ipc_channel *peer)
 {
     struct auth *auth = state;
@@ -319,7 +326,7 @@ int main(void)
     static const struct ipc_handlers handlers = {
         .volume = on_volume,
         .route = on_route,
-        .auth_start = login_start,
+        .auth_start = on_auth_start,
         .auth_response = login_response,
         .auth_cancel = login_cancel,
         .rcpt_lookup = auth_rcpt_lookup,

@@ -7,8 +7,9 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-enum {
-    BLOCK_SIZE = 4096 - 64, /* with malloc's own header inside a page */
+enum {                         /* with malloc's own header inside so much memory */
+       FIRST_BLOCK = 512 - 64, /* what waits for long with a little in it (IDLE) holds no page */
+       BLOCK_SIZE = 4096 - 64,
 };
 
 struct arena_block {
@@ -59,7 +60,8 @@ static void *take(struct arena *arena, size_t size)
     ASSERT(size <= SIZE_MAX / 2);
     size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     if (block == NULL || block->size - block->used < size) {
-        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
+        size_t usual = block == NULL ? FIRST_BLOCK : BLOCK_SIZE;
+        size_t room = size > usual ? size : usual;
         block = mem_alloc(sizeof(*block) + room);
         *block = (struct arena_block){.next = arena->blocks, .size = room};
         arena->blocks = block;

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,4 +64,14 @@ void mem_wipe(void *secret, size_t size)
 {
     if (size > 0)
         explicit_bzero(secret, size);
+}
+
+void mem_trim(void)
+{
+#ifndef RESTANTE_SANITIZED
+    enum { MUCH = 256 * 1024 };
+    struct mallinfo2 heap = mallinfo2();
+    if (heap.fordblks > MUCH && heap.fordblks > heap.uordblks / 8)
+        malloc_trim(MUCH / 4);
+#endif
 }

@@ -358,9 +358,42 @@ static void memory(void **state)
     assert_memory_equal(copy, "abc", 3);
     free(copy);
     free(mem_grow(NULL, 3, 8));
-#ifndef RESTANTE_SANITIZED /* where too much ends the process */
+#ifndef RESTANTE_SANITIZED              /* where too much ends the process */
     assert_null(mem_try(SIZE_MAX / 2)); /* a stranger's size is an answer, not the end */
 #endif
+}
+
+/* Pages of this process in memory. */
+static size_t resident(void)
+{
+    size_t whole = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%zu %zu", &whole, &pages), 2);
+    fclose(file);
+    return pages;
+}
+
+/* A burst, of which something small is left here and there: free() alone gives nothing back. */
+static void trim(void **state)
+{
+#ifdef RESTANTE_SANITIZED
+    skip(); /* another malloc */
+#endif
+    enum { COUNT = 8000, EACH = 2000, KEPT = 100 };
+    static void *burst[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        burst[i] = memset(mem_alloc(EACH), 1, EACH);
+    size_t full = resident();
+    for (size_t i = 0; i < COUNT; i++)
+        if (i % KEPT != KEPT - 1)
+            free(burst[i]);
+    mem_trim();
+    assert_true(full - resident() > COUNT * (size_t)EACH / 4096 * 3 / 4);
+    for (size_t i = KEPT - 1; i < COUNT; i += KEPT) {
+        assert_int_equal(((uint8_t *)burst[i])[EACH - 1], 1);
+        free(burst[i]);
+    }
 }
 
 int main(void)
@@ -370,6 +403,7 @@ int main(void)
         cmocka_unit_test(buffers), cmocka_unit_test(cursors_end), cmocka_unit_test(crc32c_rfc3720),
         cmocka_unit_test(utf8),    cmocka_unit_test(log_values),  cmocka_unit_test(ids),
         cmocka_unit_test(errors),  cmocka_unit_test(clocks),      cmocka_unit_test(memory),
+        cmocka_unit_test(trim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

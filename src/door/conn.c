@@ -187,6 +187,7 @@ void conn_leave(struct door_conn *conn)
     mem_wipe(conn->final.data, conn->final.size);
     buf_finish(&conn->final);
     free(conn);
+    child_tidy(door->child);
     if (door->draining && door->connections == 0) {
         child_finish(door->child);
     }

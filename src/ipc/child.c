@@ -27,6 +27,7 @@
 enum {
     MASTER_FD = 3,
     LAST_WORD_MS = 2000, /* for what is queued to peers when we end */
+    TIDY_MS = 250,       /* a burst lasts longer; oftener than this costs more than it gives */
 };
 
 static struct child *the_child;
@@ -218,6 +219,20 @@ void child_finish(struct child *child)
     event_base_loopbreak(child->base);
 }
 
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static void on_tidy(evutil_socket_t fd, short what, void *arg)
+{
+    mem_trim();
+}
+
+void child_tidy(struct child *child)
+{
+    static const struct timeval after = {.tv_usec = TIDY_MS * 1000};
+    if (!event_pending(child->tidy, EV_TIMEOUT, NULL))
+        event_add(child->tidy, &after);
+}
+
 /* ---- main ---------------------------------------------------------------------------------- */
 
 static struct ipc_handlers merge_handlers(const struct child_program *program)
@@ -262,6 +277,8 @@ int child_main(const struct child_program *program)
     child->handlers = merge_handlers(program);
     child->base = event_base_new();
     ASSERT(child->base != NULL);
+    child->tidy = evtimer_new(child->base, on_tidy, child);
+    ASSERT(child->tidy != NULL);
     child->state = program->create(child);
     ASSERT(child->state != NULL);
     child->master = ipc_open(child->base, MASTER_FD, program->role, IPC_MASTER, 0, &child->handlers,

@@ -87,5 +87,9 @@ void child_answer_error(struct child *child, uint64_t request, const char *forma
     __attribute__((format(printf, 3, 4)));
 #define child_json_string buf_json_string
 
+/* Something that many may have has ended (a connection, a handshake): in a moment the memory of all
+ * that did goes back to the kernel. */
+void child_tidy(struct child *child);
+
 /* Leaves the loop: exit status 0 with what is queued to peers sent. */
 void child_finish(struct child *child);

@@ -24,6 +24,7 @@ struct child {
     const struct child_program *program;
     void *state;
     struct event_base *base;
+    struct event *tidy;
     struct ipc_handlers handlers;
     struct ipc_channel *master;
     struct settings settings;

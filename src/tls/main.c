@@ -51,6 +51,7 @@ RB_GENERATE(handshakes, handshake, entry, compare)
 static void pump_gone(struct tls *tls)
 {
     tls->pumps--;
+    child_tidy(tls->child);
     if (child_draining(tls->child) && tls->pumps == 0)
         child_finish(tls->child);
 }
@@ -58,6 +59,7 @@ static void pump_gone(struct tls *tls)
 static void forget(struct handshake *handshake)
 {
     RB_REMOVE(handshakes, &handshake->tls->handshakes, handshake);
+    child_tidy(handshake->tls->child); /* done or not, OpenSSL gives back the buffers of it */
     free(handshake);
 }
 

@@ -49,6 +49,7 @@ static void on_ended(void *arg, void *handle, const char *reason)
     free(session);
     worker->session_count--;
     counter_add(COUNTER_sessions, -1);
+    child_tidy(worker->child);
     worker_settle(worker);
 }
 
@@ -109,6 +110,7 @@ void sessions_begin(struct worker *worker, const struct session_facts *facts,
     }
     RB_INSERT(session_tree, &worker->sessions, session);
     worker->session_count++;
+    child_tidy(worker->child); /* of what its login, and those beside it, held for a moment */
     counter_add(COUNTER_sessions, 1);
 }
 
