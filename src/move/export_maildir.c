@@ -18,7 +18,6 @@
 #include "base/assert.h"
 #include "base/id.h"
 #include "base/mem.h"
-#include "imap/utf7.h"
 #include "mailbox/mailbox.h"
 #include "move/move.h"
 
@@ -108,27 +107,6 @@ static void lf_ends(struct slice bytes, struct buf *out)
         if (!cr)
             buf_u8(out, bytes.data[i]);
     }
-}
-
-/* ---- names ---------------------------------------------------------------------------------- */
-
-/* "A/B" becomes ".A.B"; a "." in a name, which Maildir++ cannot hold, becomes "_". */
-static struct slice folder_name(struct arena *arena, struct slice name)
-{
-    struct buf text = {0}, encoded = {0};
-    for (size_t i = 0; i < name.size; i++) {
-        uint8_t c = name.data[i];
-        buf_u8(&text, c == '.' ? '_' : c);
-    }
-    utf7_encode(buf_slice(&text), &encoded);
-    for (size_t i = 0; i < encoded.size; i++) {
-        if (encoded.data[i] == '/')
-            encoded.data[i] = '.';
-    }
-    struct slice made = arena_copy(arena, buf_slice(&encoded));
-    buf_finish(&text);
-    buf_finish(&encoded);
-    return made;
 }
 
 static char *message_base(struct arena *arena, const struct move_info *info,
@@ -289,17 +267,17 @@ static bool directories_make(struct export *export, struct error *error)
     return true;
 }
 
-static bool folder_write(struct export *export, const struct move_info *info, struct error *error)
+static bool folder_write(struct export *export, const struct move_info *info, struct slice path,
+                         struct error *error)
 {
     struct arena *arena = &export->messages.arena;
     bool inbox = slice_equal_str(info->name, "INBOX");
-    struct slice leaf = folder_name(&export->listing.arena, info->name);
     struct buf none = {0};
     export->info = info;
     export->keyword_count = 0;
     export->path =
         inbox ? export->root
-              : arena_printf(&export->listing.arena, "%s/.%.*s", export->root, SLICE_PRINT(leaf));
+              : arena_printf(&export->listing.arena, "%s/.%.*s", export->root, SLICE_PRINT(path));
     bool good = directories_make(export, error) &&
                 (inbox || text_write(export, export->path, "maildirfolder", &none, error)) &&
                 move_open(export->link, info->name, &export->messages, error) &&
@@ -346,18 +324,19 @@ bool move_export_maildir(struct move_link *link, const char *path, move_progress
 {
     struct export export = {.link = link, .root = path, .progress = progress, .counts = counts};
     struct buf subscriptions = {0};
+    struct slice *paths;
     arena_init(&export.listing.arena);
-    bool good = root_make(&export, error) && move_list(link, &export.listing, error);
+    bool good = root_make(&export, error) && move_list(link, &export.listing, error) &&
+                move_names(&export.listing, true, &export.listing.arena, &paths, error);
     for (size_t i = 0; good && i < export.listing.mailbox_count; i++) {
         const struct move_info *info = &export.listing.mailboxes[i];
         if (!info->selectable)
             continue;
         arena_init(&export.messages.arena);
-        good = folder_write(&export, info, error);
+        good = folder_write(&export, info, paths[i], error);
         move_listing_finish(&export.messages);
-        struct slice name = folder_name(&export.listing.arena, info->name);
         if (info->subscribed)
-            buf_printf(&subscriptions, "%.*s\n", SLICE_PRINT(name));
+            buf_printf(&subscriptions, "%.*s\n", SLICE_PRINT(paths[i]));
     }
     good = good && text_write(&export, path, "subscriptions", &subscriptions, error);
     if (export.keywords_lost > 0)

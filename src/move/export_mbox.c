@@ -1,5 +1,5 @@
 /*
- * One mbox file for each mailbox, below a new directory (INBOX is "INBOX", A/B is "A/B"), with the
+ * One mbox file for each mailbox, below a new directory (A/B is "A/B.mbox"; names.c), with the
  * fields by which Dovecot keeps UIDVALIDITY and UIDs: X-IMAPbase in the first message, X-UID,
  * Status, X-Status, X-Keywords. An mbox cannot hold everything exactly: a line that begins with
  * "From " gets ">" before it, and an empty mailbox has no place for its UIDVALIDITY.
@@ -132,19 +132,20 @@ bool move_export_mbox(struct move_link *link, const char *path, move_progress *p
                       struct move_counts *counts, struct error *error)
 {
     struct move_listing listing = {.count = 0};
+    struct slice *paths;
     ASSERT(path != NULL);
     arena_init(&listing.arena);
     if (mkdir(path, 0700) != 0)
         return error_errno(error, "%s: an export of mboxes makes a new directory", path);
-    bool good = move_list(link, &listing, error);
+    bool good = move_list(link, &listing, error) &&
+                move_names(&listing, false, &listing.arena, &paths, error);
     for (size_t i = 0; good && i < listing.mailbox_count; i++) {
         const struct move_info *info = &listing.mailboxes[i];
         struct move_listing messages = {.count = 0};
         if (!info->selectable || (info->messages == 0 && !slice_equal_str(info->name, "INBOX")))
             continue;
         /* A mailbox with mailboxes below is a directory and cannot be a file. */
-        char *file =
-            arena_printf(&listing.arena, "%s/%.*s%s", path, SLICE_PRINT(info->name), ".mbox");
+        char *file = arena_printf(&listing.arena, "%s/%.*s.mbox", path, SLICE_PRINT(paths[i]));
         arena_init(&messages.arena);
         good = parents_make(file, strlen(path) + 1, error) &&
                mailbox_write(link, file, info, &messages, progress, counts, error);

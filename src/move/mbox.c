@@ -274,6 +274,22 @@ bool source_mbox_load(const char *path, struct source_folder *folder, struct err
 
 /* ---- a tree of files ------------------------------------------------------------------------ */
 
+/* Of "A.mbox", as an export and some programs call it, unless there is an "A". */
+static void ending_cut(const char *below, char *name)
+{
+    static const char ending[] = ".mbox";
+    size_t size = strlen(name), path_size = strlen(below), tail = sizeof(ending) - 1;
+    struct stat about;
+    if (size <= tail || name[size - tail - 1] == '/' || path_size <= tail ||
+        strcmp(name + size - tail, ending) != 0)
+        return;
+    char *without = mem_strdup(below);
+    without[path_size - tail] = '\0';
+    if (stat(without, &about) != 0 || !S_ISREG(about.st_mode))
+        name[size - tail] = '\0';
+    free(without);
+}
+
 static bool tree_read(struct source *source, const char *path, const char *prefix,
                       struct error *error)
 {
@@ -285,13 +301,14 @@ static bool tree_read(struct source *source, const char *path, const char *prefi
     while (good && (entry = readdir(directory)) != NULL) {
         struct stat about;
         char below[4096], name[2048];
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "subscriptions") == 0)
+        if (entry->d_name[0] == '.')
             continue;
         snprintf(below, sizeof(below), "%s/%s", path, entry->d_name);
         snprintf(name, sizeof(name), "%s%s", prefix, entry->d_name);
         if (stat(below, &about) != 0 || !utf8_valid(slice_str(name)))
             continue;
-        if (S_ISREG(about.st_mode)) {
+        if (S_ISREG(about.st_mode) && strcmp(entry->d_name, "subscriptions") != 0) {
+            ending_cut(below, name);
             bool inbox = slice_equal_nocase_str(slice_str(name), "inbox");
             source_add(source, inbox ? SLICE_LITERAL("INBOX") : slice_str(name), below)
                 ->subscribed = true;

@@ -43,3 +43,9 @@ bool move_open(struct move_link *link, struct slice name, struct move_listing *l
 /* The bytes of a message of the mailbox opened last; they replace what out holds. */
 bool move_read(struct move_link *link, uint32_t uid, struct buf *out, struct error *error);
 move_answer move_take_info;
+
+/* names.c: paths[i], in the arena: what mailbox i of the listing is called below an export's
+ * directory: "A.B" (maildir, "." before it is the caller's) or "A/B" (".mbox" behind it, too).
+ * False: the listing is not one of mailboxes, those above ahead of those below. */
+bool move_names(const struct move_listing *listing, bool maildir, struct arena *arena,
+                struct slice **paths, struct error *error);
