@@ -374,6 +374,7 @@ static void imap_session_describe(void *opaque, char *text, size_t size)
 
 const struct session_protocol imap_session = {
     .name = "imap",
+    .refusal = "* BYE [UNAVAILABLE] Too many connections; please try again later.\r\n",
     .create = imap_session_create,
     .farewell = imap_session_farewell,
     .describe = imap_session_describe,

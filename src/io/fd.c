@@ -179,8 +179,10 @@ ssize_t fd_receive(int socket, void *bytes, size_t room, int *fds, int *count)
     }
     if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
         return got;
+    /* The kernel stops at the first that it cannot give us. */
+    bool full = (message.msg_flags & MSG_TRUNC) == 0 && *count < FD_PASS_MAX;
     while (*count > 0)
         fd_close(&fds[--*count]);
-    errno = EMSGSIZE;
+    errno = full ? EMFILE : EMSGSIZE;
     return -1;
 }

@@ -46,6 +46,7 @@ bool fd_pread_all(int fd, void *bytes, size_t size, uint64_t offset);
  * bytes sent, or -1 with errno; never SIGPIPE, never blocks. */
 ssize_t fd_send(int socket, const void *bytes, size_t size, const int *fds, int count);
 /* As recvmsg: bytes, 0 at the end, -1 with errno. EMSGSIZE: the packet did not fit or brought more
- * than FD_PASS_MAX descriptors (they are closed). fds: room for FD_PASS_MAX; *count of them are the
+ * than FD_PASS_MAX descriptors (they are closed). EMFILE: this process has no room for those it
+ * brought; the packet is lost. fds: room for FD_PASS_MAX; *count of them are the
  * caller's now. */
 ssize_t fd_receive(int socket, void *bytes, size_t room, int *fds, int *count);

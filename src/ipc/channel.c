@@ -429,6 +429,11 @@ static bool receive_one(struct ipc_channel *channel, uint8_t *bytes)
         got = fd_receive(channel->fd, bytes, IPC_PACKET_MAX, fds, &fd_count);
     if (got < 0 && errno == EAGAIN)
         return false;
+    if (got < 0 && errno == EMFILE) { /* as base/mem.h does: begin anew, with the channels whole */
+        log_error("out_of_descriptors", "peer=%s%u", ipc_role_name(channel->peer),
+                  channel->peer_index);
+        abort();
+    }
     if (got < 0 && errno == EMSGSIZE)
         fail_with(channel, "too_large", "unknown");
     if (got <= 0) {

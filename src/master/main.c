@@ -134,8 +134,10 @@ static void init_log(const struct config *config)
              (enum log_target)config->settings.log_target);
 }
 
-/* Each connection costs a descriptor in a door or worker, and two in tls. */
-static void raise_limits(const struct settings *settings)
+/* Each connection costs a descriptor in a door or worker, and two in tls. Where there are not enough
+ * of them fewer connections are let in, so that those who come are told, and no process meets the
+ * end of its descriptors. */
+static void fit_descriptors(struct settings *settings)
 {
     struct rlimit limit;
     rlim_t wanted = 2 * settings->limit_connections + SPARE_DESCRIPTORS;
@@ -146,8 +148,11 @@ static void raise_limits(const struct settings *settings)
         return;
     more = (struct rlimit){limit.rlim_max, limit.rlim_max};
     setrlimit(RLIMIT_NOFILE, &more);
-    log_warn("descriptors_few", "limit=%llu wanted=%llu", (unsigned long long)limit.rlim_max,
-             (unsigned long long)wanted);
+    rlim_t spare = limit.rlim_max / 2 < SPARE_DESCRIPTORS ? limit.rlim_max / 2 : SPARE_DESCRIPTORS;
+    settings->limit_connections = (limit.rlim_max - spare) / 2 + 1;
+    log_warn("descriptors_few", "limit=%llu wanted=%llu connections=%llu",
+             (unsigned long long)limit.rlim_max, (unsigned long long)wanted,
+             (unsigned long long)settings->limit_connections);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -158,13 +163,13 @@ static bool prepare(struct master *master, int count, char **values, struct erro
     if (!read_arguments(count, values, &master->options, error) ||
         !read_config(&master->options, &master->config, error))
         return false;
-    const struct settings *settings = &master->config.settings;
+    struct settings *settings = &master->config.settings;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t volumes = (uint32_t)settings->store_volumes;
     if (volumes == 0)
         volumes = cores < 1 ? 1 : cores > 8 ? 8 : (uint32_t)cores;
     init_log(&master->config);
-    raise_limits(settings);
+    fit_descriptors(settings);
     if (!data_path(master->options.data, path, sizeof(path), error))
         return false;
     if (settings->store_volumes == 0 && access(path, F_OK) == 0) {
@@ -204,6 +209,7 @@ void master_reload(struct master *master)
     if (!read_config(&master->options, &config, &error)) {
         log_error("reload_refused", "reason=%s", log_value(slice_str(error.text)).text);
     } else {
+        fit_descriptors(&config.settings);
         const char *fixed = settings_reload(&master->config.settings, &config.settings);
         if (fixed != NULL)
             log_warn("restart_needed", "setting=%s", fixed);

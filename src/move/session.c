@@ -590,6 +590,7 @@ static void describe(void *session, char *text, size_t size)
 
 const struct session_protocol move_session = {
     .name = "move",
+    .refusal = "",
     .create = create,
     .farewell = farewell,
     .describe = describe,

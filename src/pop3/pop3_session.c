@@ -317,6 +317,7 @@ static void describe(void *session, char *text, size_t size)
 
 const struct session_protocol pop3_session = {
     .name = "pop3",
+    .refusal = "-ERR [SYS/TEMP] Too many connections; please try again later\r\n",
     .create = create,
     .farewell = farewell,
     .describe = describe,

@@ -61,6 +61,8 @@ struct session_protocol {
     void *(*create)(const struct session_host *host, const struct session_start *start);
     /* Says its last word (* BYE text / nothing for POP3 outside a command), then ends. */
     void (*farewell)(void *session, const char *text, const char *reason);
+    /* What a client is told for whom there is no room; it is logged in, but there is no session. */
+    const char *refusal;
     /* Fills one line for `restante status`: command in work, what it waits for, mailbox. */
     void (*describe)(void *session, char *text, size_t size);
 };

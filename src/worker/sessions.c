@@ -6,10 +6,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/counter.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "imap/turns.h"
 #include "io/fd.h"
@@ -71,18 +74,28 @@ void sessions_finish(struct worker *worker)
     imap_turns_destroy(&worker->host.searching);
 }
 
+static void refuse(const struct session_facts *facts, const struct session_protocol *protocol,
+                   int fd)
+{
+    (void)!send(fd, protocol->refusal, strlen(protocol->refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
+    counter_add(COUNTER_connections_refused, 1);
+    log_warn("session_refused", "account=%s rip=%s limit=connections",
+             log_value(slice_str(facts->name)).text, facts->client);
+}
+
 void sessions_begin(struct worker *worker, const struct session_facts *facts,
                     struct ipc_handover *handover)
 {
+    const struct session_protocol *protocol = facts->protocol == IPC_POP3   ? &pop3_session
+                                              : facts->protocol == IPC_MOVE ? &move_session
+                                                                            : &imap_session;
     if (worker->session_count >= child_settings(worker->child)->limit_connections ||
         child_draining(worker->child)) {
-        counter_add(COUNTER_connections_refused, 1);
+        refuse(facts, protocol, handover->socket);
         return; /* the descriptor is closed behind us */
     }
     struct session *session = MEM_NEW(struct session);
-    session->protocol = facts->protocol == IPC_POP3   ? &pop3_session
-                        : facts->protocol == IPC_MOVE ? &move_session
-                                                      : &imap_session;
+    session->protocol = protocol;
     session->account = facts->account.id;
     session->started_us = clock_monotonic_us();
     session->secure = facts->secure;
