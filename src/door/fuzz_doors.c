@@ -96,7 +96,8 @@ static void check_injection(const struct fake_door *fake)
     while (said.size > 0)
         line = slice_split(&said, '\n');
     ASSERT(fake->closed && !fake->handed_over);
-    ASSERT(slice_starts(line, SLICE_LITERAL("+OK Begin")) || memmem(line.data, line.size, " OK Begin", 9) != NULL);
+    ASSERT(slice_starts(line, SLICE_LITERAL("+OK Go ahead")) ||
+           memmem(line.data, line.size, " OK Begin", 9) != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -117,7 +117,7 @@ static void on_ended(void *arg, void *session, const char *reason)
 
 void connection_take(struct connection *connection)
 {
-    uint8_t bytes[65536];
+    static uint8_t bytes[65536]; /* on the stack it would be cleared at each call */
     ssize_t size;
     if (connection->door) {
         struct buf *output = &connection->fake.output;
