@@ -62,7 +62,8 @@ class Server:
         self.env = dict(os.environ, **(env or {}))
         self.ports = dict(zip(NAMES, free_ports(len(NAMES))))
         self.process = None
-        self.log = os.path.join(self.data, "..", os.path.basename(self.data) + ".log")
+        beside = os.path.abspath(self.data)
+        self.log, self.config_file = beside + ".log", beside + ".conf"
         if start:
             self.start()
 
@@ -76,8 +77,9 @@ class Server:
         self.kill()
         if self.own_data:
             shutil.rmtree(self.data, ignore_errors=True)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.log)
+            for path in (self.log, self.config_file):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -85,10 +87,9 @@ class Server:
         listen = [f"--listen={name}=127.0.0.1:{port}" for name, port in self.ports.items()]
         command = [self.program, "serve", "--data", self.data, *listen, *self.arguments]
         if self.config:
-            path = os.path.join(self.data, "..", os.path.basename(self.data) + ".conf")
-            with open(path, "w") as file:
+            with open(self.config_file, "w") as file:
                 file.write(self.config)
-            command += ["--config", path]
+            command += ["--config", self.config_file]
         return command
 
     def start(self, wait=True):

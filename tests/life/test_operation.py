@@ -69,10 +69,9 @@ class Operation(unittest.TestCase):
                     return re.search(rb"SIZE (\d+)", lmtp.docmd("LHLO", "client")[1])[1]
 
             self.assertEqual(announced(), b"1048576")
-            path = os.path.join(server.data, "..", os.path.basename(server.data) + ".conf")
             for text, wanted in (("message { size = 2M }\n", b"2097152"),
                                  ("message { size = 3M }\nprocess { workers = 5 }\n", b"3145728")):
-                with open(path, "w") as file:
+                with open(server.config_file, "w") as file:
                     file.write(text)
                 server.process.send_signal(signal.SIGHUP)
                 wait_until("the new setting", lambda: announced() == wanted)
