@@ -2,7 +2,8 @@
  * SEARCH and UID SEARCH (RFC 3501 6.4.4), with RETURN (RFC 4731): an iterator over the mailbox,
  * page by page, that asks for the cheap first and goes on only with what can still be found:
  *
- *   flags, numbers (memory) -> size, dates (loaded) -> envelope (summaries, by readers)
+ *   flags, numbers (memory) -> folded texts of the envelope -> size, dates (loaded)
+ *                           -> envelope (summaries, by readers)
  *                           -> the message itself (read, by readers)
  *
  * It gives the loop back whenever it waits or its turn is over; a client that is gone ends it.
@@ -76,11 +77,14 @@ void search_settle(struct search *search, struct candidate *candidate, enum sear
 
 static size_t page_size(const struct search *search)
 {
-    return (search->program.need & MAILBOX_NEED_SUMMARY) != 0 ? PAGE_SUMMARY : PAGE_PLAIN;
+    bool plain = search->quick || (search->program.need & MAILBOX_NEED_SUMMARY) == 0;
+    return plain ? PAGE_PLAIN : PAGE_SUMMARY;
 }
 
 static void begin_page(struct search *search)
 {
+    search->quick =
+        search->folded != NULL && search->program.folds && search->next >= search->slow_until;
     arena_reset(&search->page);
     search->candidates = arena_array(&search->page, page_size(search), sizeof(struct candidate));
     search->count = 0;
@@ -129,6 +133,17 @@ static void take_summary(struct search *search, struct candidate *candidate,
         candidate->sent_day = search_sent_day(summary.parts[0].envelope->date);
 }
 
+/* Stays open where there are no folded texts, or a key asks for what is in the message alone. */
+static void take_folded(struct search *search, struct candidate *candidate,
+                        const struct mailbox_message *message)
+{
+    if (message->folded.data == NULL)
+        return;
+    needle_folded_look(search->folded, search->program.needle_count, message->folded,
+                       candidate->bits);
+    search_settle(search, candidate, SEARCH_ENVELOPE);
+}
+
 static void take_message(struct search *search, uint32_t i, const struct mailbox_message *message)
 {
     struct candidate *candidate = &search->candidates[i];
@@ -142,6 +157,10 @@ static void take_message(struct search *search, uint32_t i, const struct mailbox
     candidate->place.prefix = arena_copy(&search->page, message->place.prefix);
     candidate->bits =
         arena_alloc(&search->page, needle_bits_size(search->program.needle_count) + 1);
+    if (search->quick) {
+        take_folded(search, candidate, message);
+        return;
+    }
     take_summary(search, candidate, message);
     search_settle(search, candidate, SEARCH_RECORD);
     if (!candidate->open || !search->program.envelopes || !candidate->enveloped ||
@@ -174,9 +193,27 @@ static enum imap_step load(struct imap_session *session, struct search *search)
     uint32_t *uids = arena_array(&search->page, search->count, sizeof(*uids));
     for (size_t i = 0; i < search->count; i++)
         uids[i] = search->candidates[i].uid;
-    search->phase = SEARCH_LOADED;
-    mailbox_load(session->view, uids, search->count, search->program.need, on_loaded, session);
+    search->phase = search->quick ? SEARCH_FOLDED : SEARCH_LOADED;
+    mailbox_load(session->view, uids, search->count,
+                 search->quick ? search->program.quick : search->program.need, on_loaded, session);
     return imap_wait_store(session, "messages to load");
+}
+
+/* What folded texts left open becomes a page, or the first of several; false: there is none. */
+static bool leave_open(struct search *search)
+{
+    size_t left = 0, i = 0;
+    search->slow_until = search->next;
+    search->quick = false;
+    for (; i < search->count && left < page_size(search); i++)
+        if (search->candidates[i].open)
+            search->candidates[left++] = search->candidates[i];
+    while (i < search->count && !search->candidates[i].open)
+        i++;
+    if (i < search->count)
+        search->next = search->candidates[i].sequence;
+    search->count = left;
+    return left > 0;
 }
 
 /* ---- the answer ---------------------------------------------------------------------------- */
@@ -254,10 +291,9 @@ static enum imap_step begin(struct imap_session *session, struct search *search)
     /* RFC 5182 2.1: empty if it fails with NO; and its keys may have named what was saved. */
     if ((program->returns & SEARCH_SAVE) != 0)
         uidset_clear(&session->saved);
-    begin_page(search);
     search->phase = SEARCH_PROBE;
     search->bad_charset = program->charset.size > CHARSET_MAX;
-    if (!search->bad_charset && !charset_is_known(program->charset))
+    if (!search->bad_charset && (program->folds || !charset_is_known(program->charset)))
         search_probe(search);
     return wait_for_readers(session, search);
 }
@@ -304,6 +340,14 @@ static enum imap_step gather(struct imap_session *session, struct search *search
     return put_answer(session, search);
 }
 
+static enum imap_step end_page(struct imap_session *session, struct search *search)
+{
+    imap_turn_give(session->host->searching, &search->turn);
+    begin_page(search);
+    search->phase = SEARCH_GATHER;
+    return IMAP_MORE;
+}
+
 static enum imap_step read_messages(struct imap_session *session, struct search *search)
 {
     enum imap_step step = search_read(session, search);
@@ -311,10 +355,7 @@ static enum imap_step read_messages(struct imap_session *session, struct search 
         return step;
     if (search->unavailable)
         return imap_reply_result(session, MAILBOX_UNAVAILABLE);
-    imap_turn_give(session->host->searching, &search->turn);
-    begin_page(search);
-    search->phase = SEARCH_GATHER;
-    return IMAP_MORE;
+    return end_page(session, search);
 }
 
 static enum imap_step search_proceed(struct imap_session *session, void *own)
@@ -330,12 +371,17 @@ static enum imap_step search_proceed(struct imap_session *session, void *own)
             imap_reply(session, "NO [BADCHARSET (UTF-8 US-ASCII)] That charset is not known here.");
             return IMAP_DONE;
         }
+        begin_page(search);
         search->phase = SEARCH_GATHER;
         return IMAP_MORE;
     case SEARCH_GATHER:
         return gather(session, search);
     case SEARCH_TURN:
         return load(session, search);
+    case SEARCH_FOLDED:
+        if (session->work.result != MAILBOX_OK)
+            return imap_reply_result(session, session->work.result);
+        return leave_open(search) ? load(session, search) : end_page(session, search);
     case SEARCH_LOADED:
         if (session->work.result != MAILBOX_OK)
             return imap_reply_result(session, session->work.result);

@@ -55,7 +55,9 @@ struct search_program {
     bool too_much;  /* more needles than can be looked for at a time */
     bool envelopes; /* a needle that the envelope answers, */
     bool messages;  /* one that only the message itself does */
+    bool folds;     /* all of the envelope, and there are some, are answered by folded texts */
     uint32_t need;  /* of mailbox_load */
+    uint32_t quick; /* the same with folded texts instead of the summary */
 };
 
 bool search_parse(struct imap_parser *parser, struct search_program *program);

@@ -79,6 +79,17 @@ static void take_bits(struct search *search, const struct search_batch *batch, s
     }
 }
 
+/* Folded ones are for looking into folded texts, where they cannot do more than not be found. */
+static void take_needles(struct search *search, struct slice packed)
+{
+    struct arena *arena = &search->session->arena;
+    struct needle *needles;
+    size_t count;
+    if (needle_unpack(arena_copy(arena, packed), arena, &needles, &count) &&
+        count == search->program.needle_count)
+        search->folded = needles;
+}
+
 /* Of a batch that no reader could look through: they are not found (the worker has logged it). */
 static void give_up(struct search *search, const struct search_batch *batch)
 {
@@ -94,7 +105,9 @@ static void on_found(void *arg, enum ipc_search_result result, struct slice bits
     if (search != NULL) {
         LIST_REMOVE(batch, link);
         search->flying--;
-        if (result == IPC_SEARCH_OK)
+        if (result == IPC_SEARCH_OK && batch->records == 0)
+            take_needles(search, bits);
+        else if (result == IPC_SEARCH_OK)
             take_bits(search, batch, bits);
         else if (result == IPC_SEARCH_BAD_CHARSET)
             search->bad_charset = true;

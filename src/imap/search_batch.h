@@ -50,12 +50,16 @@ struct search_piece { /* of a message, being read */
 struct search {
     struct imap_session *session;
     struct search_program program;
-    struct buf needles; /* packed */
+    struct buf needles;    /* packed */
+    struct needle *folded; /* the same, folded by a reader; NULL: they are not known */
+    bool quick;            /* the page is looked through in its folded texts first */
+    uint32_t slow_until;   /* sequence number up to which that has been done */
     enum {
         SEARCH_BEGIN,
         SEARCH_PROBE, /* is the charset known? */
         SEARCH_GATHER,
-        SEARCH_TURN, /* to have a page in memory */
+        SEARCH_TURN,   /* to have a page in memory */
+        SEARCH_FOLDED, /* folded texts have been looked through */
         SEARCH_LOADED,
         SEARCH_ASKED,   /* about envelopes */
         SEARCH_READING, /* messages, for readers */
@@ -94,7 +98,7 @@ bool search_batch_add(struct search *search, const void *bytes, size_t size);
 bool search_batch_is_full(const struct search *search);
 /* To a reader; nothing when none is being filled. */
 void search_batch_send(struct search *search);
-/* Asks a reader whether it knows the charset. */
+/* Asks a reader whether it knows the charset, and for the needles as it folds them. */
 void search_probe(struct search *search);
 /* Gives up what nobody waits for any more. */
 void search_batches_drop(struct search *search);

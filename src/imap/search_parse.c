@@ -15,10 +15,11 @@ static struct search_key *make_key(struct reading *reading, enum search_kind kin
     struct search_key *key = ARENA_NEW(reading->parser->arena, struct search_key);
     key->kind = kind;
     if (kind == SEARCH_LARGER || kind == SEARCH_SMALLER || kind == SEARCH_DATE ||
-        kind == SEARCH_TIME || kind == SEARCH_TEXT)
-        reading->program->need |= MAILBOX_NEED_EMAIL;
+        kind == SEARCH_TIME)
+        reading->program->quick |= MAILBOX_NEED_EMAIL;
     if (kind == SEARCH_SENT)
-        reading->program->need |= MAILBOX_NEED_EMAIL | MAILBOX_NEED_SUMMARY;
+        reading->program->quick |= MAILBOX_NEED_EMAIL | MAILBOX_NEED_SUMMARY;
+    reading->program->need |= reading->program->quick;
     return key;
 }
 
@@ -129,6 +130,7 @@ static struct search_key *parse_text(struct reading *reading, enum needle_where 
     program->needles[program->needle_count++] = needle;
     program->envelopes |= needle_in_envelope(where);
     program->messages |= !needle_in_envelope(where);
+    program->need |= MAILBOX_NEED_EMAIL;
     if (needle_in_envelope(where))
         program->need |= MAILBOX_NEED_SUMMARY;
     return key;
@@ -300,6 +302,16 @@ static bool parse_returns(struct imap_parser *parser, struct search_program *pro
     return imap_parse_close(parser) && imap_parse_space(parser);
 }
 
+/* With SENTON and the like the summary is needed anyway. */
+static bool folds(const struct search_program *program)
+{
+    for (size_t i = 0; i < program->needle_count; i++)
+        if (needle_in_envelope(program->needles[i].where) &&
+            !needle_in_folded(program->needles[i].where))
+            return false;
+    return program->envelopes && (program->quick & MAILBOX_NEED_SUMMARY) == 0;
+}
+
 bool search_parse(struct imap_parser *parser, struct search_program *program)
 {
     struct reading reading = {parser, program};
@@ -313,5 +325,7 @@ bool search_parse(struct imap_parser *parser, struct search_program *program)
             return false;
     }
     program->root = parse_keys(&reading);
+    program->folds = folds(program);
+    program->quick |= MAILBOX_NEED_FOLDED;
     return program->root != NULL;
 }

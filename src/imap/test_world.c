@@ -53,7 +53,11 @@ static void summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summ
     ssize_t got = pread(fd, bytes, size, 0);
     arena_init(&arena);
     parse_message(slice_make(bytes, got > 0 ? (size_t)got : 0), &arena, &summary);
+    struct buf folded = {0};
+    if (match_fold(summarizing->world->fold, &summary, &folded) && folded.size > 0)
+        summary.folded = buf_slice(&folded);
     summary_encode(&summary, &summarizing->packed);
+    buf_finish(&folded);
     arena_finish(&arena);
     free(bytes);
     summarizing->event = event_new(summarizing->world->base, -1, 0, summarize_later, summarizing);

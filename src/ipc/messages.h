@@ -119,11 +119,12 @@ M(summarize,        WORKER, READER, ANY, F(u64, request, 0) F(u64, size, 0) F(fd
 /* packed as in message/summary.h; empty: the reader could not. */ \
 M(summary,          READER, WORKER, ANY, F(u64, request, 0) F(bytes, packed, IPC_CHUNK)) \
 /* Which of the needles are in which of the messages? Both as in message/needle.h: messages is
- * sealed memory of size bytes with so many records (0: is the charset known?). charset: of the
+ * sealed memory of size bytes with so many records (0: how are they folded?). charset: of the
  * needles' texts; empty: UTF-8, or what they look like. */ \
 M(search,           WORKER, READER, ANY, F(u64, request, 0) F(u32, records, 0) F(u64, size, 0) \
                     F(text, charset, 64) F(bytes, needles, IPC_CHUNK) F(fd, messages, 0)) \
-/* result: enum ipc_search_result; bits as in message/needle.h: as many as were asked for. */ \
+/* result: enum ipc_search_result; bits as in message/needle.h: as many as were asked for; of no \
+ * records the needles, folded. */ \
 M(found,            READER, WORKER, ANY, F(u64, request, 0) F(u32, result, 0) \
                     F(bytes, bits, IPC_CHUNK)) \
 \

@@ -319,7 +319,8 @@ bool mailbox_vanished_logged(const struct mailbox_view *view, uint64_t since);
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-enum mailbox_need { MAILBOX_NEED_EMAIL = 1, MAILBOX_NEED_SUMMARY = 2 };
+/* FOLDED goes without SUMMARY, of which it is a part. */
+enum mailbox_need { MAILBOX_NEED_EMAIL = 1, MAILBOX_NEED_SUMMARY = 2, MAILBOX_NEED_FOLDED = 4 };
 
 /* Where the bytes of a message are: its prefix, and behind it a blob. */
 struct mailbox_place {
@@ -339,6 +340,7 @@ struct mailbox_message {
     uint32_t prefix_size; /* summary offsets count from the end of the prefix */
     struct mailbox_place place;
     struct slice summary; /* packed; empty: one opaque part (message/summary.h) */
+    struct slice folded;  /* of it; data NULL: none */
 };
 typedef void mailbox_loaded(void *arg, enum mailbox_result result,
                             const struct mailbox_message *messages, size_t count);

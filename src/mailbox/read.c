@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "mailbox/mailbox_priv.h"
+#include "message/summary.h"
 
 enum { LOAD_MAX = 1000, RUN_GAP = 8, READ_MAX = 1 << 20 };
 
@@ -61,7 +62,7 @@ static void load_end(struct load_request *load)
 
     for (size_t i = 0; i < load->count; i++) {
         messages[i] = load->items[i].message;
-        if (load->need != 0 && !load->items[i].found)
+        if ((load->need & MAILBOX_NEED_EMAIL) != 0 && !load->items[i].found)
             messages[i].result = MAILBOX_CORRUPT;
     }
     if (load->scattered)
@@ -101,6 +102,12 @@ static void load_email(struct load_request *load, struct loaded *item, struct sl
         item->message.uidl = arena_copy(&load->arena, record.uidl);
 }
 
+static void load_folded(struct load_request *load, struct loaded *item, struct slice folded)
+{
+    if (folded.data != NULL)
+        item->message.folded = arena_copy(&load->arena, folded);
+}
+
 static void load_value(struct load_request *load, enum codec_kind kind, uint32_t email,
                        struct slice value)
 {
@@ -115,6 +122,8 @@ static void load_value(struct load_request *load, enum codec_kind kind, uint32_t
     for (; low < load->count && load->items[low].email == email; low++) {
         if (kind == KEY_EMAIL)
             load_email(load, &load->items[low], value);
+        else if ((load->need & MAILBOX_NEED_FOLDED) != 0)
+            load_folded(load, &load->items[low], summary_folded(value));
         else
             load->items[low].message.summary = arena_copy(&load->arena, value);
     }
@@ -244,9 +253,9 @@ void mailbox_load(struct mailbox_view *view, const uint32_t *uids, size_t count,
     }
     load_sort(load);
     load->waiting = 1;
-    if (need != 0)
+    if ((need & MAILBOX_NEED_EMAIL) != 0)
         load_start(load, KEY_EMAIL);
-    if ((need & MAILBOX_NEED_SUMMARY) != 0)
+    if ((need & (MAILBOX_NEED_SUMMARY | MAILBOX_NEED_FOLDED)) != 0)
         load_start(load, KEY_SUMMARY);
     if (--load->waiting == 0)
         env_defer(load->account->env, &load->task);

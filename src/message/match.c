@@ -103,12 +103,6 @@ static void set_bit(struct match *match, size_t needle)
     match->bits[needle / 8] |= (uint8_t)(1u << needle % 8);
 }
 
-static bool holds(struct slice folded, struct slice needle)
-{
-    return needle.size == 0 || (folded.size >= needle.size &&
-                                memmem(folded.data, folded.size, needle.data, needle.size) != NULL);
-}
-
 /* ---- the window ---------------------------------------------------------------------------- */
 
 /* A needle of that scope is still wanted. */
@@ -125,7 +119,7 @@ static void look(struct match *match)
     for (size_t i = 0; i < match->count; i++) {
         const struct needle *needle = &match->needles[i];
         if ((match->scope & 1u << needle->where) != 0 && !needle_bit(match->bits, i) &&
-            holds(buf_slice(&match->window), needle->text))
+            needle_is_in(needle->text, buf_slice(&match->window)))
             set_bit(match, i);
     }
 }
@@ -185,7 +179,7 @@ static void match_field(struct match *match, enum needle_where where, struct sli
         const struct needle *needle = &match->needles[i];
         if (needle->where == where &&
             (where != NEEDLE_FIELD || slice_equal_nocase(needle->field, name)) &&
-            holds(buf_slice(&match->window), needle->text))
+            needle_is_in(needle->text, buf_slice(&match->window)))
             set_bit(match, i);
     }
 }
@@ -199,19 +193,22 @@ static void match_text(struct match *match, enum needle_where where, struct slic
     match_field(match, where, SLICE_NONE);
 }
 
+static void put_address(const struct summary_address *address, struct buf *text)
+{
+    buf_clear(text);
+    decode_header(address->name, text);
+    buf_add_str(text, " <");
+    decode_header(address->mailbox, text);
+    buf_add_str(text, address->host.data == NULL ? "" : "@");
+    decode_unlabelled(address->host, text);
+    buf_add_str(text, ">");
+}
+
 static void match_addresses(struct match *match, enum needle_where where,
                             const struct summary_addresses *addresses)
 {
-    struct buf *text = &match->text;
     for (uint32_t i = 0; i < addresses->count && (match->wheres & 1u << where) != 0; i++) {
-        const struct summary_address *address = &addresses->list[i];
-        buf_clear(text);
-        decode_header(address->name, text);
-        buf_add_str(text, " <");
-        decode_header(address->mailbox, text);
-        buf_add_str(text, address->host.data == NULL ? "" : "@");
-        decode_unlabelled(address->host, text);
-        buf_add_str(text, ">");
+        put_address(&addresses->list[i], &match->text);
         match_field(match, where, SLICE_NONE);
     }
 }
@@ -394,12 +391,59 @@ static bool match_record(struct match *match, const struct needle_record *record
     return true;
 }
 
+/* ---- what summaries have ------------------------------------------------------------------- */
+
+static void put_needles(const struct match *match, struct buf *packed)
+{
+    for (size_t i = 0; i < match->count; i++)
+        needle_pack(&match->needles[i], packed);
+    if (packed->size > NEEDLES_FOLDED_MAX)
+        buf_clear(packed);
+}
+
+/* False: it is too much. */
+static bool fold_one(struct fold *fold, enum needle_where where, const struct buf *text,
+                     struct buf *room, struct buf *folded)
+{
+    struct fold_state state = {0};
+    buf_clear(room);
+    fold_text(fold, &state, buf_slice(text), room);
+    if (room->size > NEEDLE_FOLDED_MAX || folded->size > NEEDLE_FOLDED_MAX)
+        return false;
+    needle_folded_add(where, buf_slice(room), folded);
+    return true;
+}
+
+bool match_fold(struct fold *fold, const struct summary *summary, struct buf *folded)
+{
+    const struct summary_envelope *envelope = summary->parts[0].envelope;
+    const struct summary_addresses *lists[] = {&envelope->from, &envelope->to, &envelope->cc,
+                                               &envelope->bcc};
+    const enum needle_where wheres[] = {NEEDLE_FROM, NEEDLE_TO, NEEDLE_CC, NEEDLE_BCC};
+    struct buf text = {0}, room = {0};
+    bool fits = true;
+    if (envelope->subject.data != NULL) {
+        decode_header(envelope->subject, &text);
+        fits = fold_one(fold, NEEDLE_SUBJECT, &text, &room, folded);
+    }
+    for (size_t l = 0; l < sizeof(lists) / sizeof(*lists); l++)
+        for (uint32_t i = 0; i < lists[l]->count && fits; i++) {
+            put_address(&lists[l]->list[i], &text);
+            fits = fold_one(fold, wheres[l], &text, &room, folded);
+        }
+    buf_finish(&text);
+    buf_finish(&room);
+    return fits;
+}
+
 bool match_batch(struct match *match, struct slice batch, uint32_t records, struct buf *bits)
 {
     struct needle_record record;
     uint8_t found[NEEDLES_MAX / 8];
     bool malformed;
     uint32_t count = 0;
+    if (records == 0)
+        put_needles(match, bits);
     while (needle_record_next(&batch, &record, &malformed)) {
         memset(found, 0, sizeof(found));
         if (++count > records || !match_record(match, &record, found))

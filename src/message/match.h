@@ -33,5 +33,11 @@ void match_summary(struct match *match, const struct summary *summary, uint8_t *
 void match_message(struct match *match, struct slice bytes, uint8_t *bits);
 
 /* A whole batch (message/needle.h): appends the bits of its records to bits; false, with what came
- * before, when it is malformed or has not that many records. */
+ * before, when it is malformed or has not that many records. Of no records: the needles, folded and
+ * packed, or nothing when they are too large for that. */
+/* Appends the folded texts of a summary's envelope (message/needle.h), of which there may be none.
+ * What needle_folded_look() finds in them is what match_summary() finds. False: they are too many.
+ */
+bool match_fold(struct fold *fold, const struct summary *summary, struct buf *folded);
+
 bool match_batch(struct match *match, struct slice batch, uint32_t records, struct buf *bits);

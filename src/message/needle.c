@@ -6,6 +6,34 @@
 
 #include "base/bytes.h"
 
+bool needle_is_in(struct slice needle, struct slice text)
+{
+    return needle.size == 0 || (text.size >= needle.size &&
+                                memmem(text.data, text.size, needle.data, needle.size) != NULL);
+}
+
+void needle_folded_add(enum needle_where where, struct slice text, struct buf *out)
+{
+    buf_u8(out, (uint8_t)where);
+    buf_u16(out, (uint16_t)text.size);
+    buf_add_slice(out, text);
+}
+
+void needle_folded_look(const struct needle *needles, size_t count, struct slice folded,
+                        uint8_t *bits)
+{
+    const uint8_t *at = folded.data, *end = folded.data + folded.size;
+    while (end - at >= 3) {
+        struct slice text = slice_make(at + 3, bytes_get_le16(at + 1));
+        if (text.size > (size_t)(end - text.data))
+            return;
+        for (size_t i = 0; i < count; i++)
+            if (needles[i].where == at[0] && needle_is_in(needles[i].text, text))
+                bits[i / 8] |= (uint8_t)(1u << i % 8);
+        at = text.data + text.size;
+    }
+}
+
 void needle_pack(const struct needle *needle, struct buf *out)
 {
     buf_u8(out, (uint8_t)needle->where);

@@ -18,8 +18,10 @@
 
 enum {
     NEEDLES_MAX = 256,
-    NEEDLE_BATCH_MAX = 1000, /* records: their bits fit into one message of ipc */
-    NEEDLE_RECORD_SIZE = 17, /* ahead of the bytes */
+    NEEDLE_BATCH_MAX = 1000,        /* records: their bits fit into one message of ipc */
+    NEEDLE_RECORD_SIZE = 17,        /* ahead of the bytes */
+    NEEDLE_FOLDED_MAX = 4096,       /* bytes of a folded text, and about that of all of them */
+    NEEDLES_FOLDED_MAX = 32 * 1024, /* of packed needles */
 };
 
 enum needle_where {
@@ -59,6 +61,23 @@ static inline bool needle_bit(const uint8_t *bits, size_t needle)
 {
     return (bits[needle / 8] >> needle % 8 & 1) != 0;
 }
+
+/*
+ * Folded texts stand in summaries, so that a worker, which decodes nothing, can look for needles
+ * that a reader has folded: for each text a u8 where, a u16 size, and its bytes. Those of the first
+ * five wheres, which people search; all of them, or there are none.
+ */
+static inline bool needle_in_folded(enum needle_where where)
+{
+    return where <= NEEDLE_BCC;
+}
+
+void needle_folded_add(enum needle_where where, struct slice text, struct buf *out);
+/* Sets the bits of the needles that are found. Bytes that are no such texts are not looked at. */
+void needle_folded_look(const struct needle *needles, size_t count, struct slice folded,
+                        uint8_t *bits);
+/* An empty text is in every other. */
+bool needle_is_in(struct slice needle, struct slice text);
 
 void needle_pack(const struct needle *needle, struct buf *out);
 /* At most NEEDLES_MAX, in the arena, pointing into packed. False: malformed. */

@@ -259,12 +259,15 @@ bool summary_decode(struct slice packed, uint64_t size, struct arena *arena,
         return false;
     uint32_t parts = bytes_get_le32(packed.data + 1);
     uint32_t texts = bytes_get_le32(packed.data + 5);
-    size_t rest = packed.size - SUMMARY_FIXED_SIZE;
-    if (texts > rest || parts == 0 || parts > (rest - texts) / SUMMARY_PART_NUMBERS_MIN ||
+    summary->folded = summary_folded(packed);
+    size_t head = SUMMARY_FIXED_SIZE + summary->folded.size;
+    size_t rest = packed.size - head;
+    if ((summary->folded.data == NULL && bytes_get_le16(packed.data + 9) > 0) || texts > rest ||
+        parts == 0 || parts > (rest - texts) / SUMMARY_PART_NUMBERS_MIN ||
         parts > SUMMARY_PARTS_MAX)
         return false;
     struct unpacker unpacker = {
-        .at = packed.data + SUMMARY_FIXED_SIZE,
+        .at = packed.data + head,
         .end = packed.data + packed.size - texts,
         .texts = slice_sub(packed, packed.size - texts, texts),
         .arena = arena,
@@ -283,6 +286,16 @@ bool summary_decode(struct slice packed, uint64_t size, struct arena *arena,
     summary->parts = arena_array(arena, parts, sizeof(*summary->parts));
     return get_parts(&unpacker, summary) && !unpacker.failed && unpacker.at == unpacker.end &&
            unpacker.texts.size == 0;
+}
+
+struct slice summary_folded(struct slice packed)
+{
+    if (packed.size < SUMMARY_FIXED_SIZE || packed.data[0] != SUMMARY_FORMAT)
+        return SLICE_NONE;
+    size_t size = bytes_get_le16(packed.data + 9);
+    if (size == 0 || size - 1 > packed.size - SUMMARY_FIXED_SIZE)
+        return SLICE_NONE;
+    return slice_make(packed.data + SUMMARY_FIXED_SIZE, size - 1);
 }
 
 void summary_opaque(uint64_t size, uint64_t header_size, struct arena *arena,

@@ -17,7 +17,7 @@
 #include "base/slice.h"
 
 enum {
-    SUMMARY_FORMAT = 1,
+    SUMMARY_FORMAT = 2,
     SUMMARY_SIZE_MAX = 48 * 1024, /* packed; beyond it texts are cut, then parts made opaque */
     SUMMARY_DEPTH_MAX = 100,      /* beyond it the rest is one opaque part */
     SUMMARY_PARTS_MAX = 10000,
@@ -80,6 +80,8 @@ struct summary {
     struct slice *references; /* RFC 5256 3: the message-ids of References, else the first one of
                                * In-Reply-To; without <>, none of data NULL */
     uint32_t reference_count;
+    struct slice folded; /* what SEARCH looks for in the envelope (message/needle.h); data NULL:
+                          * not there, the message itself must be asked */
 };
 
 /* Packs, cutting down to SUMMARY_SIZE_MAX. */
@@ -92,6 +94,9 @@ void summary_encode(const struct summary *summary, struct buf *out);
  */
 bool summary_decode(struct slice packed, uint64_t size, struct arena *arena,
                     struct summary *summary);
+
+/* The folded texts alone, without a look at anything else; data NULL: none. */
+struct slice summary_folded(struct slice packed);
 
 /* What stands for a message without a usable summary: one opaque text/plain part whose header ends
  * where header_size says (0: not known, all is body). */

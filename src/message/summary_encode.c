@@ -196,8 +196,9 @@ void summary_encode(const struct summary *summary, struct buf *out)
 {
     const size_t levels = sizeof(cuts) / sizeof(*cuts);
     struct packer packer = {0};
+    struct slice folded = summary->folded;
     uint32_t parts = 0;
-    ASSERT(summary->part_count > 0);
+    ASSERT(summary->part_count > 0 && folded.size < UINT16_MAX);
     for (size_t level = 0; level < levels; level++) {
         packer.cuts = &cuts[level];
         buf_clear(&packer.numbers);
@@ -209,14 +210,18 @@ void summary_encode(const struct summary *summary, struct buf *out)
         put_text(&packer, summary->preview);
         put_references(&packer, summary);
         parts = put_parts(&packer, summary, level + 1 == levels);
-        if (SUMMARY_FIXED_SIZE + packer.numbers.size + packer.texts.size <= SUMMARY_SIZE_MAX)
+        if (SUMMARY_FIXED_SIZE + folded.size + packer.numbers.size + packer.texts.size <=
+            SUMMARY_SIZE_MAX)
             break;
+        folded = SLICE_NONE;
     }
-    size_t size = SUMMARY_FIXED_SIZE + packer.numbers.size + packer.texts.size;
+    size_t size = SUMMARY_FIXED_SIZE + folded.size + packer.numbers.size + packer.texts.size;
     ASSERT(size <= SUMMARY_SIZE_MAX);
     buf_u8(out, SUMMARY_FORMAT);
     buf_u32(out, parts);
     buf_u32(out, (uint32_t)packer.texts.size);
+    buf_u16(out, folded.data == NULL ? 0 : (uint16_t)(folded.size + 1));
+    buf_add_slice(out, folded);
     buf_add_slice(out, buf_slice(&packer.numbers));
     buf_add_slice(out, buf_slice(&packer.texts));
     buf_finish(&packer.numbers);

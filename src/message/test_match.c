@@ -8,9 +8,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 
 #include "base/base64.h"
+#include "base/mem.h"
 #include "message/match.h"
+#include "message/parse.h"
 
 static struct fold *fold;
 
@@ -26,6 +29,32 @@ static int teardown(void **state)
     return 0;
 }
 
+/* What a worker finds, with what a reader folds for it. */
+static bool found_folded(struct match *match, struct slice message)
+{
+    struct buf folded = {0}, packed = {0};
+    struct arena arena = {0};
+    struct summary summary;
+    struct needle *needles;
+    size_t count;
+    uint8_t bits[1] = {0};
+    parse_message(message, &arena, &summary);
+    assert_true(match_fold(fold, &summary, &folded));
+    assert_true(match_batch(match, SLICE_NONE, 0, &packed));
+    assert_true(needle_unpack(buf_slice(&packed), &arena, &needles, &count));
+    assert_int_equal(count, 1);
+    needle_folded_look(needles, count, buf_slice(&folded), bits);
+    for (size_t cut = 0; cut < folded.size; cut++) { /* as a disk may show them */
+        uint8_t *rest = mem_dup(folded.data, cut);
+        needle_folded_look(needles, count, slice_make(rest, cut), (uint8_t[1]){0});
+        free(rest);
+    }
+    buf_finish(&folded);
+    buf_finish(&packed);
+    arena_finish(&arena);
+    return bits[0] != 0;
+}
+
 static bool found_in(const char *charset, enum needle_where where, const char *field,
                      struct slice needle, struct slice message)
 {
@@ -37,6 +66,8 @@ static bool found_in(const char *charset, enum needle_where where, const char *f
     struct match *match = match_create(fold, slice_str(charset), buf_slice(&packed), &problem);
     assert_non_null(match);
     match_message(match, message, bits);
+    if (needle_in_folded(where))
+        assert_int_equal(bits[0] != 0, found_folded(match, message));
     match_destroy(&match);
     buf_finish(&packed);
     return bits[0] != 0;

@@ -21,11 +21,12 @@ static const char message[] =
     "a=b\r\n"
     "Content-Language: de, en\r\nContent-ID: <i@x>\r\n\r\nSubject: in\r\n\r\nbody\r\n--o--\r\n";
 
-static void pack(struct slice bytes, struct buf *packed)
+static void pack(struct slice bytes, struct buf *packed) /* folded: "?!" */
 {
     struct arena arena = {0};
     struct summary summary;
     parse_message(bytes, &arena, &summary);
+    summary.folded = SLICE_LITERAL("?!");
     summary_encode(&summary, packed);
     arena_finish(&arena);
 }
@@ -83,9 +84,10 @@ static void layout_is_stable(void **state)
     struct buf packed = {0};
     pack(slice_str("Subject: hi\r\n\r\nyou\r\n"), &packed); /* 20 bytes */
     static const uint8_t all[] = {
-        1,                          /* format */
+        2,                          /* format */
         1,   0,   0,   0,           /* parts */
         33,  0,   0,   0,           /* bytes of texts */
+        3,   0,   '?', '!',         /* folded: 2, as they come */
         20,  0,   4,   0,           /* size, no date, preview of 3, no references */
         0,   0,   15,  5,   1,      /* leaf at depth 0; offset, header, body, lines */
         5,   6,   5,                /* text plain 7BIT */
@@ -96,6 +98,11 @@ static void layout_is_stable(void **state)
         'h', 'a', 'r', 's', 'e', 't', 'u', 's', '-', 'a', 's', 'c', 'i', 'i', 'h', 'i'};
     assert_int_equal(packed.size, sizeof(all));
     assert_memory_equal(packed.data, all, sizeof(all));
+    assert_true(slice_equal_str(summary_folded(buf_slice(&packed)), "?!"));
+    packed.data[9] = 0; /* none */
+    assert_null(summary_folded(buf_slice(&packed)).data);
+    packed.data[10] = 255; /* more than there is */
+    assert_null(summary_folded(buf_slice(&packed)).data);
     buf_finish(&packed);
 }
 

@@ -50,15 +50,19 @@ static void unmap(void *bytes, uint64_t size)
         munmap(bytes, (size_t)size);
 }
 
-static bool summarize(int fd, uint64_t size, struct buf *packed)
+static bool summarize(struct reader *reader, int fd, uint64_t size, struct buf *packed)
 {
     struct arena arena = {0};
     struct summary summary;
+    struct buf folded = {0};
     void *bytes;
     if (!map(fd, size, &bytes))
         return false;
     parse_message(slice_make(bytes, (size_t)size), &arena, &summary);
+    if (match_fold(reader->fold, &summary, &folded))
+        summary.folded = folded.size > 0 ? buf_slice(&folded) : SLICE_LITERAL("");
     summary_encode(&summary, packed);
+    buf_finish(&folded);
     unmap(bytes, size);
     arena_finish(&arena);
     return true;
@@ -70,7 +74,7 @@ static void on_summarize(void *context, struct ipc_channel *channel, struct ipc_
     struct buf packed = {0};
     uint64_t start = clock_monotonic_us();
     reader->messages++;
-    if (summarize(message->message, message->size, &packed)) {
+    if (summarize(reader, message->message, message->size, &packed)) {
         reader->bytes += message->size;
     } else {
         reader->refused++;

@@ -205,8 +205,9 @@ void readers_found(struct worker *worker, uint32_t reader, const struct ipc_foun
     if (request == NULL || request->summarized != NULL) {
         return;
     }
-    bool good = message->result == IPC_SEARCH_BAD_CHARSET ||
-                (message->result == IPC_SEARCH_OK && message->bits.size == request->bits);
+    bool whole = message->bits.size == request->bits || request->records == 0;
+    bool good =
+        message->result == IPC_SEARCH_BAD_CHARSET || (message->result == IPC_SEARCH_OK && whole);
     if (!good) {
         fail(worker, request, "malformed");
         return;

@@ -20,11 +20,12 @@ struct session_search {
     struct slice charset; /* of the needles' texts; empty: UTF-8, or what they look like */
     struct slice needles; /* packed */
     size_t needle_count;
-    int fd; /* sealed memory with so many records in size bytes; 0: is the charset known? */
+    int fd; /* sealed memory with so many records in size bytes; 0: see found */
     uint64_t size;
     uint32_t records;
 };
-/* bits: exactly those asked for, or none when the result is not OK. Valid during the call. */
+/* bits: exactly those asked for, or none when the result is not OK; of no records: what should be
+ * the needles, folded and packed. Valid during the call. */
 typedef void session_found(void *arg, enum ipc_search_result result, struct slice bits);
 
 struct session_host {
