@@ -1,13 +1,13 @@
 """A line between a mail program and the server that breaks where it is told to.
 
     with Proxy(server.ports["imap"]) as proxy:
-        proxy.breaks = [(100000, None), (300000, server.restart)]
+        proxy.breaks = [(100000, None), (b"[APPENDUID ", server.restart)]
         ... a program that is pointed at proxy.port ...
 
 Each break counts the bytes from the server since the one before, over all connections: when
-exactly so many have passed, its function is called and every connection ends: in order, as when a
-process dies, or with a reset, as when a machine or a NAT between forgot it. `said` is what the
-programs said, `heard` how many bytes the server answered."""
+exactly so many have passed (or these bytes would come next), its function is called and every
+connection ends: in order, as when a process dies, or with a reset, as when a machine between has
+forgotten it. `said` is what the programs said, `heard` how many bytes the server answered."""
 import contextlib
 import re
 import socket
@@ -115,9 +115,14 @@ class Proxy:
         with self.lock:
             self.heard += len(data)
             self.passed += len(data)
-            if not self.breaks or self.passed < self.breaks[0][0]:
+            if not self.breaks:
                 return data, None
-            here = self.breaks.pop(0)
-            data = data[:len(data) - (self.passed - here[0])]
+            place = self.breaks[0][0]
+            if isinstance(place, bytes):
+                keep = data.find(place)  # a line of an answer comes whole here
+            else:
+                keep = len(data) - (self.passed - place) if self.passed >= place else -1
+            if keep < 0:
+                return data, None
             self.passed = 0
-            return data, here
+            return data[:keep], self.breaks.pop(0)
