@@ -77,7 +77,7 @@ class Operation(unittest.TestCase):
                 wait_until("the new setting", lambda: announced() == wanted)
             wait_until("word of what needs a restart",
                        lambda: "event=restart_needed setting=process_workers" in server.log_text())
-            with open(path, "w") as file:
+            with open(server.config_file, "w") as file:
                 file.write("message {\n  size = 4M\n")
             server.process.send_signal(signal.SIGHUP)
             wait_until("the refusal", lambda: "event=reload_refused" in server.log_text())
