@@ -27,7 +27,10 @@ C(tls_connections,       GAUGE, "TLS connections being pumped") \
 C(summaries,             TOTAL, "Messages read into summaries") \
 C(summaries_failed,      TOTAL, "Messages stored without a summary") \
 C(store_commits,         TOTAL, "Synced appends to segments") \
-C(store_bytes,           TOTAL, "Bytes appended to segments")
+C(store_bytes,           TOTAL, "Bytes appended to segments") \
+C(scrub_bytes,           TOTAL, "Bytes of segments whose checksums the scrub compared") \
+C(scrub_rounds,          TOTAL, "Rounds of the scrub through a whole volume") \
+C(scrub_damages,         TOTAL, "Damages that the scrub found; the log names each")
 /* clang-format on */
 
 enum counter {

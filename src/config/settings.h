@@ -43,6 +43,8 @@ N(store_snapshot_operations, 1000000, 1, 1000000000, 0, "Changes between two sna
 N(store_journal_keep, 604800, 0, 31536000, 0, \
   "Seconds of journal kept for point-in-time restore beyond what a rebuild needs.") \
 N(store_grace, 1209600, 0, 31536000, 0, "Seconds an expunged message can still be restored.") \
+N(store_scrub, 1209600, 0, 31536000, 0, \
+  "Seconds in which all that is stored is read once and its checksums compared; 0: never.") \
 N(message_size, 104857600, 1024, 1073741824, 1, "Largest message taken, in bytes.") \
 N(quota_default, 0, 0, 1099511627776000, 1, "Bytes of mail for accounts without own quota; 0: none.") \
 N(limit_connections, 20000, 1, 1000000, 0, "Connections at the same time, all protocols.") \

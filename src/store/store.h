@@ -173,6 +173,7 @@ struct store_stats {
     uint64_t overlay_operations, overlay_bytes;
     uint64_t checkpoints, compactions, snapshots;
     uint64_t checksum_failures;
+    uint64_t scrub_bytes, scrub_rounds, scrub_damages; /* since open */
     uint64_t frozen_partitions;
     uint64_t free_bytes; /* of the file system */
     bool read_only;      /* the volume is down after a failure that recovery could not mend */
@@ -195,6 +196,7 @@ struct store_local_options {
     uint32_t checkpoint_ms;
     uint32_t snapshot_operations; /* operations between two snapshots */
     uint32_t journal_keep_s;      /* journal is kept this long behind the second-last snapshot */
+    uint32_t scrub_s;             /* all is read and compared once in that time; 0: never */
     uint32_t compact_percent;     /* a segment below this share of live bytes is compacted */
     uint32_t reader_threads;
     bool create; /* make the volume when the directory is empty or missing */

@@ -31,12 +31,14 @@ void admin_status(void *state, struct buf *json)
                    "%s{\"volume\":%u,\"open\":%s,\"read_only\":%s,\"lsn\":%" PRIu64
                    ",\"checkpoint\":%" PRIu64 ",\"segments\":%" PRIu64 ",\"bytes\":%" PRIu64
                    ",\"live_bytes\":%" PRIu64 ",\"free_bytes\":%" PRIu64 ",\"syncs\":%" PRIu64
-                   ",\"batches\":%" PRIu64 ",\"checksum_failures\":%" PRIu64 ",\"frozen\":%" PRIu64
-                   ",\"trouble\":",
+                   ",\"batches\":%" PRIu64 ",\"checksum_failures\":%" PRIu64
+                   ",\"scrub_bytes\":%" PRIu64 ",\"scrub_rounds\":%" PRIu64
+                   ",\"scrub_damages\":%" PRIu64 ",\"frozen\":%" PRIu64 ",\"trouble\":",
                    comma, volume->number, volume->store != NULL ? "true" : "false",
                    stats.read_only ? "true" : "false", stats.lsn_durable, stats.lsn_checkpoint,
                    stats.segments, stats.segment_bytes, stats.live_bytes, stats.free_bytes,
-                   stats.syncs, stats.batches, stats.checksum_failures, stats.frozen_partitions);
+                   stats.syncs, stats.batches, stats.checksum_failures, stats.scrub_bytes,
+                   stats.scrub_rounds, stats.scrub_damages, stats.frozen_partitions);
         child_json_string(json,
                           slice_str(volume->store != NULL ? stats.trouble : volume->trouble.text));
         buf_add_str(json, "}");

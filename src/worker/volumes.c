@@ -81,6 +81,7 @@ void volumes_open(struct worker *worker)
         .checkpoint_ms = (uint32_t)settings->store_checkpoint_ms,
         .snapshot_operations = (uint32_t)settings->store_snapshot_operations,
         .journal_keep_s = (uint32_t)settings->store_journal_keep,
+        .scrub_s = (uint32_t)settings->store_scrub,
         .create = true,
     };
     struct volume *volume;

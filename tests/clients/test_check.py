@@ -3,18 +3,22 @@ UIDs, flags and every byte that is not itself damaged."""
 import glob
 import json
 import os
+import re
 import shutil
 import unittest
 
 from lib.messages import generated
-from lib.server import Server
+from lib.server import Server, wait_until
 
 COUNT = 60
 
 
-class Check(unittest.TestCase):
+class Store(unittest.TestCase):
+    STORE = ""
+
     def setUp(self):
-        self.server = Server(config="store { volumes = 1 }\nprocess { workers = 1 }\n")
+        self.server = Server(config=f"store {{ volumes = 1 {self.STORE} }}\n"
+                                    "process { workers = 1 }\n")
         self.addCleanup(self.server.close)
         self.server.account("alice", "secret")
         self.messages = list(generated(COUNT, seed=21))
@@ -65,6 +69,11 @@ class Check(unittest.TestCase):
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done.stdout
 
+    def place_of_message(self, message):
+        return self.place_of(message[message.find(b"Message-ID:"):message.find(b"MIME-Version")])
+
+
+class Check(Store):
     def test_clean(self):
         self.assertIn("clean: 0 damaged", self.check(status=0))
         self.assertEqual(self.server.stop(), 0)
@@ -80,7 +89,7 @@ class Check(unittest.TestCase):
     def test_flipped_in_a_body(self):
         before = self.state()
         uid, message = next((uid, part[1]) for uid, part in before[1].items() if uid > 25)
-        path, at = self.place_of(message[message.find(b"Message-ID:"):message.find(b"MIME-Version")])
+        path, at = self.place_of_message(message)
         self.flip(path, at + 15)
         # While it runs: the check names file and offset of the frame.
         found = [json.loads(text) for text in self.check("--json", status=1).splitlines()]
@@ -146,6 +155,73 @@ class Check(unittest.TestCase):
         self.assertIn("newer restante", done.stderr)
         with self.assertRaisesRegex(AssertionError, "newer restante"):
             self.server.start()
+
+
+class Scrub(Store):
+    """What is stored is read in idle time, here in no time."""
+    STORE = "scrub = 1 segment_size = 65536"
+
+    def volume_status(self):
+        return next(p for p in self.server.status()["processes"]
+                    if p["process"] == "worker")["volumes"][0]
+
+    def rounds(self):
+        """Waits for two ends of a round: one of them began after now."""
+        until = self.volume_status()["scrub_rounds"] + 2
+        return wait_until("the scrub to come round",
+                          lambda: self.volume_status()["scrub_rounds"] >= until
+                          and self.volume_status())
+
+    def metric(self, name):
+        return sum(int(line.split()[-1]) for line in self.server.http("/metrics")[1].splitlines()
+                   if line.startswith(f"restante_{name}{{"))
+
+    def test_clean(self):
+        status = self.rounds()
+        self.assertEqual((status["scrub_damages"], status["trouble"]), (0, ""))
+        self.assertGreater(status["scrub_bytes"], sum(map(len, self.messages)))
+        self.assertGreaterEqual(self.metric("scrub_rounds"), 2)
+        self.assertEqual(self.metric("scrub_damages"), 0)
+
+    def test_flipped_byte(self):
+        """Named in log, status and metrics, after a restart too, until a round finds all well."""
+        uid, message = next((uid, part[1]) for uid, part in self.state()[1].items() if uid > 25)
+        path, at = self.place_of_message(message)
+        self.rounds()
+        self.flip(path, at + 15)
+        status = wait_until("the scrub to find it",
+                            lambda: self.volume_status()["scrub_damages"] and self.volume_status())
+        self.assertIn(os.path.basename(path), status["trouble"])
+        self.assertIn(f"UID {uid}", status["trouble"])
+        self.assertGreaterEqual(self.metric("scrub_damages"), 1)
+        self.assertRegex(self.server.log_text(), "event=scrub_damage .*" + os.path.basename(path))
+        self.server.stop()
+        self.server.start()
+        self.assertIn(os.path.basename(path), self.volume_status()["trouble"])
+        self.flip(path, at + 15)  # the disk is well again
+        self.rounds()
+        self.assertEqual(self.volume_status()["trouble"], "")
+
+    def test_pauses(self):
+        """A round goes on after a restart where it was, it does not begin anew."""
+        self.server.stop()
+        self.server.config = self.server.config.replace("scrub = 1", "scrub = 1000000")
+        self.server.start()
+        place = os.path.join(self.volume, "scrub")
+        self.server.stop()
+        segments = sorted(os.listdir(os.path.join(self.volume, "segments")))
+        self.assertGreater(len(segments), 3)
+        middle = int(segments[1].split(".")[0], 16)
+        with open(place, "w") as file:
+            file.write(f"restante-scrub 1\n1000 2000 0 {middle} 0\n\n")
+        self.server.config = self.server.config.replace("scrub = 1000000", "scrub = 1")
+        path = os.path.join(self.volume, "segments", segments[0])
+        self.flip(path, 20)  # in what is done already
+        self.server.start()
+        wait_until("a round to end", lambda: "event=scrub_round" in self.server.log_text())
+        first = re.search(r"event=scrub_round .* damages=(\d+)", self.server.log_text())
+        self.assertEqual(first.group(1), "0")
+        wait_until("the next round to find it", lambda: self.volume_status()["scrub_damages"])
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@
  */
 #include "store/local/check.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/local/journal.h"
@@ -43,6 +45,17 @@ static void progress(struct check *check, uint64_t done)
 static struct files_path segment_file(uint64_t generation)
 {
     return files_path("segments", "%s", segment_name(generation).text);
+}
+
+/* A scrub reads 16 MiB a second: a pause of a 16th behind each MiB. */
+static void walk_slowly(struct check *check, uint64_t bytes)
+{
+    enum { STRIDE = 1 << 20 };
+    static const struct timespec pause = {.tv_nsec = 1000000000 / 16};
+    uint64_t before = check->read / STRIDE;
+    check->read += bytes;
+    if (check->scrub && check->read / STRIDE != before)
+        nanosleep(&pause, NULL);
 }
 
 /* ---- segments ------------------------------------------------------------------------------ */
@@ -124,7 +137,7 @@ static uint64_t end_of(struct check *check, size_t at, bool *closed)
     return segment->size;
 }
 
-static void check_segment(struct check *check, size_t at)
+void check_segment(struct check *check, size_t at)
 {
     const struct segment *segment = check->segments[at];
     struct files_path file = segment_file(segment->generation);
@@ -146,9 +159,12 @@ static void check_segment(struct check *check, size_t at)
         return;
     }
     closed = closed || info.kind == SEGMENT_COLD;
+    if (check->scrub)
+        posix_fadvise(segment->fd, 0, 0, POSIX_FADV_DONTNEED);
     scan_init(&scan, segment, check->volume->uuid, 0,
               info.kind == SEGMENT_COLD ? segment->size : end);
     while (!stopping(check) && (outcome = scan_next(&scan, true, &found)) != SCAN_END) {
+        walk_slowly(check, found.next - found.at);
         if (doubt.open && (found.frame.durable >= doubt.lsn || closed))
             resolve(check, segment, &doubt, true);
         if (outcome == SCAN_FRAME) {
@@ -214,7 +230,8 @@ static void check_blob(struct check *check, MDB_val key, MDB_val stored)
     if (!index_check_blob(key, stored, &record))
         check_report(check, 2, "index/data.mdb", 0, (struct id){{0}},
                      "a damaged record of where a message is");
-    else if (!body_is_there(check, blob, &record.place) && still_missing(check, blob))
+    else if (!check->scrub && !body_is_there(check, blob, &record.place) &&
+             still_missing(check, blob))
         check_report(check, 2, segment_file(record.place.segment).text, record.place.offset,
                      (struct id){{0}}, "the bytes of a message (blob %llx) are not there",
                      (unsigned long long)blob);
@@ -243,7 +260,7 @@ static void walk(struct check *check, MDB_txn *txn, MDB_dbi dbi,
                      "a damaged page of the index hides records");
 }
 
-static void check_index(struct check *check)
+void check_index(struct check *check)
 {
     MDB_txn *txn;
     struct position position;
@@ -303,6 +320,12 @@ static void check_journal(struct check *check)
     free(names);
 }
 
+void check_copies(struct check *check)
+{
+    check_snapshots(check);
+    check_journal(check);
+}
+
 void check_volume(struct check *check)
 {
     uint64_t segments = 0;
@@ -315,7 +338,6 @@ void check_volume(struct check *check)
         progress(check, check->segments[i]->size);
     }
     check_index(check);
-    check_snapshots(check);
-    check_journal(check);
+    check_copies(check);
     progress(check, check->total - check->done);
 }

@@ -1,7 +1,7 @@
 /*
  * Who runs check.c: store_local_check() on a volume that nobody has open, store_check() on an open
- * one, on its housekeeper. Repair is here too: it is nothing but setting the index aside and
- * opening the volume, which makes it anew (rebuild.c).
+ * one, on a thread beside its housekeeper. Repair is here too: it is nothing but setting the index
+ * aside and opening the volume, which makes it anew (rebuild.c).
  */
 #include <dirent.h>
 #include <event2/event.h>
@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "store/local/check.h"
 #include "store/local/files.h"
+#include "store/local/scrub.h"
 
 /* ---- a volume that nobody has open --------------------------------------------------------- */
 
@@ -82,6 +83,7 @@ static bool repair(const char *directory, const struct store_check_options *opti
     struct store *store;
     if (!index_set_aside(directory, error))
         return false;
+    scrub_forget(directory);
     struct event_base *base = event_base_new();
     bool opened = store_local_open(base, directory, &local, &store, error);
     if (opened) {
@@ -123,6 +125,32 @@ bool store_local_check(const char *directory, const struct store_check_options *
 
 /* ---- an open volume ------------------------------------------------------------------------ */
 
+void check_job_begin(struct check_job *job, struct local *local)
+{
+    struct segment *segment;
+    struct check *check = &job->check;
+    *job = (struct check_job){.local = local};
+    *check = (struct check){.volume = &local->volume,
+                            .index = local->state == LOCAL_SERVING ? &local->index : NULL,
+                            .tail = local->tail,
+                            .stopping = &local->stopping,
+                            .arg = job};
+    RB_FOREACH (segment, segments, &local->segments) {
+        check->segments =
+            mem_grow(check->segments, check->segment_count + 1, sizeof(*check->segments));
+        check->segments[check->segment_count++] = segment_hold(segment);
+    }
+    local->jobs_out++;
+}
+
+void check_job_end(struct check_job *job)
+{
+    for (size_t i = 0; i < job->check.segment_count; i++)
+        segment_drop(&job->check.segments[i]);
+    free(job->check.segments);
+    job->local->jobs_out--;
+}
+
 struct kept {
     STAILQ_ENTRY(kept) next;
     struct store_finding finding;
@@ -130,9 +158,7 @@ struct kept {
 };
 
 struct checking {
-    struct job job;
-    struct local *local;
-    struct check check;
+    struct check_job job; /* first */
     struct store_check_options options;
     void (*done)(void *arg);
     void *arg;
@@ -154,14 +180,14 @@ static void keep_finding(void *arg, const struct store_finding *finding)
 static void work(struct job *job, unsigned thread)
 {
     struct checking *checking = (struct checking *)(void *)job;
-    check_volume(&checking->check);
+    check_volume(&checking->job.check);
 }
 
 static void on_done(struct post_item *item)
 {
     struct checking *checking =
-        (struct checking *)(void *)((char *)item - offsetof(struct checking, job.done));
-    struct local *local = checking->local;
+        (struct checking *)(void *)((char *)item - offsetof(struct checking, job.job.done));
+    struct local *local = checking->job.local;
     struct kept *kept;
     while ((kept = STAILQ_FIRST(&checking->findings)) != NULL) {
         STAILQ_REMOVE_HEAD(&checking->findings, next);
@@ -170,12 +196,9 @@ static void on_done(struct post_item *item)
         free(kept->text);
         free(kept);
     }
-    for (size_t i = 0; i < checking->check.segment_count; i++)
-        segment_drop(&checking->check.segments[i]);
-    free(checking->check.segments);
     checking->done(checking->arg);
+    check_job_end(&checking->job);
     free(checking);
-    local->jobs_out--;
     local_recover_when_quiet(local);
 }
 
@@ -184,26 +207,13 @@ void local_check(struct store *store, const struct store_check_options *options,
 {
     struct local *local = local_of(store);
     struct checking *checking = MEM_NEW(struct checking);
-    struct segment *segment;
-    checking->local = local;
+    check_job_begin(&checking->job, local);
     checking->options = *options;
     checking->done = done;
     checking->arg = arg;
     STAILQ_INIT(&checking->findings);
-    struct check *check = &checking->check;
-    *check = (struct check){.volume = &local->volume,
-                            .index = local->state == LOCAL_SERVING ? &local->index : NULL,
-                            .tail = local->tail,
-                            .stopping = &local->stopping,
-                            .report = keep_finding,
-                            .arg = checking};
-    RB_FOREACH (segment, segments, &local->segments) {
-        check->segments =
-            mem_grow(check->segments, check->segment_count + 1, sizeof(*check->segments));
-        check->segments[check->segment_count++] = segment_hold(segment);
-    }
-    checking->job.work = work;
-    checking->job.done.run = on_done;
-    local->jobs_out++;
-    pool_submit(local->housekeeper, &checking->job);
+    checking->job.check.report = keep_finding;
+    checking->job.job.work = work;
+    checking->job.job.done.run = on_done;
+    pool_submit(local->checker, &checking->job.job);
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/local/keep.h"
+#include "store/local/scrub.h"
 
 enum {
     CRASHES_TO_LOOK = 2,    /* so many lives without a clean end: the index is walked first */
@@ -255,6 +256,7 @@ static void start(struct local *local)
     local->readers = pool_create("store-read", local->options.reader_threads, local->posts);
     local->helper = pool_create("store-help", 1, local->posts);
     local->housekeeper = pool_create("store-house", 1, local->posts);
+    local->checker = pool_create("store-check", 1, local->posts);
     local->checkpoint_timer = event_new(local->base, -1, 0, checkpoint_on_timer, local);
     local->settled_timer = event_new(local->base, -1, 0, on_settled, local);
     ASSERT(local->checkpoint_timer != NULL && local->settled_timer != NULL);
@@ -263,6 +265,7 @@ static void start(struct local *local)
     log_start(local, &local->tail);
     local->state = LOCAL_SERVING;
     local->keeper = keeper_create(local);
+    local->scrub = scrub_create(local);
     checkpoint_consider(local, false);
 }
 
@@ -271,6 +274,7 @@ static void destroy(struct local *local)
     struct segment *segment;
     struct partition *partition;
     pool_destroy(&local->housekeeper);
+    pool_destroy(&local->checker);
     pool_destroy(&local->helper);
     pool_destroy(&local->readers);
     pool_destroy(&local->index_thread);
@@ -332,6 +336,7 @@ static void local_close(struct store *store)
     drain(local);
     log_finish(local, true);
     pool_destroy(&local->housekeeper);
+    pool_destroy(&local->checker);
     bool clean = local->state == LOCAL_CLOSING && local->frozen == NULL &&
                  local->active.count == 0 && local->dirty_count == 0;
     if (clean) {
@@ -340,6 +345,7 @@ static void local_close(struct store *store)
     }
     post_run(local->posts);
     keeper_destroy(&local->keeper);
+    scrub_destroy(&local->scrub);
     destroy(local);
 }
 

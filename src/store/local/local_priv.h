@@ -11,7 +11,8 @@
  *   index         the only writer of LMDB (checkpoint.c)
  *   readers       read transactions, cold bodies, decompression (load.c, read.c)
  *   helper        makes segments ahead of need, looks at free space (supply.c)
- *   housekeeper   compaction, snapshots, checks: may take minutes
+ *   housekeeper   compaction, snapshots: may take minutes
+ *   checker       checks and the scrub: may take hours, and holds up nothing
  *
  * What a key is now, for a read: active layer, frozen layer, LMDB. For judging a new batch: the
  * batches of its partition that are on their way to the log, then the same three.
@@ -598,7 +599,7 @@ struct local {
     enum local_state state;
 
     struct log log;
-    struct pool *index_thread, *readers, *helper, *housekeeper;
+    struct pool *index_thread, *readers, *helper, *housekeeper, *checker;
     MDB_txn **reader_txns; /* one per reader thread, its own */
     struct index index;
     unsigned jobs_out; /* loads, reads, checkpoints on threads: recovery waits for them */
@@ -635,6 +636,7 @@ struct local {
     size_t frozen_count;
 
     struct keeper *keeper; /* keep.c */
+    struct scrub *scrub;   /* scrub.c; NULL: none */
     struct event *settled_timer;
     struct job settle;
     struct job recovery;
