@@ -26,18 +26,16 @@ static bool search_check(struct imap_parser *parser, bool uid, void *own)
     return search_parse(parser, &search->program);
 }
 
-/* Resolves the sets of all keys; false: a number beyond the mailbox. */
-static bool resolve(struct imap_session *session, struct search_key *key)
+/* The sets of all keys. */
+static void resolve(struct imap_session *session, struct search_key *key)
 {
-    if ((key->kind == SEARCH_SEQUENCES || key->kind == SEARCH_UIDS) &&
-        !imap_set_sequences(session, &key->set, key->kind == SEARCH_UIDS, &key->sequences))
-        return false;
+    /* Numbers that no message has find nothing: "1:*" of an empty mailbox is asked often. */
+    if (key->kind == SEARCH_SEQUENCES || key->kind == SEARCH_UIDS)
+        imap_set_sequences(session, &key->set, key->kind == SEARCH_UIDS, &key->sequences);
     if (key->kind == SEARCH_MODSEQ && key->modseq > 0)
         key->modseq = mailbox_view_since(session->view, key->modseq - 1) + 1;
     for (struct search_key *k = key->first; k != NULL; k = k->next)
-        if (!resolve(session, k))
-            return false;
-    return true;
+        resolve(session, k);
 }
 
 static void release(struct search_key *key)
@@ -284,10 +282,7 @@ static enum imap_step begin(struct imap_session *session, struct search *search)
         imap_reply(session, "NO [LIMIT] That are too many texts to look for at a time.");
         return IMAP_DONE;
     }
-    if (!resolve(session, program->root)) {
-        imap_reply(session, "BAD There is no message with such a number.");
-        return IMAP_DONE;
-    }
+    resolve(session, program->root);
     /* RFC 5182 2.1: empty if it fails with NO; and its keys may have named what was saved. */
     if ((program->returns & SEARCH_SAVE) != 0)
         uidset_clear(&session->saved);

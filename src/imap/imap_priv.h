@@ -178,7 +178,8 @@ void imap_close_view(struct imap_session *session);
 
 /* ---- sets.c -------------------------------------------------------------------------------- */
 
-/* The messages of a set as sequence numbers. False: a number is beyond the mailbox (BAD). */
+/* The messages of a set as sequence numbers. False: a number is beyond the mailbox (mostly BAD);
+ * those that are there are in sequences even so. */
 bool imap_set_sequences(struct imap_session *session, const struct imap_set *set, bool uid,
                         struct uidset *sequences);
 /* UIDs as a client knows them, whether they are there or not; "*" is everything above. */

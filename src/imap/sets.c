@@ -30,6 +30,7 @@ bool imap_set_sequences(struct imap_session *session, const struct imap_set *set
 {
     uint32_t count = mailbox_view_count(session->view);
     uint32_t star = uid ? last_uid(session) : count;
+    bool good = true;
     for (size_t i = 0; set->saved && i < session->saved.count; i++)
         add_uid_range(session, session->saved.ranges[i].first, session->saved.ranges[i].last,
                       sequences);
@@ -40,11 +41,12 @@ bool imap_set_sequences(struct imap_session *session, const struct imap_set *set
             add_uid_range(session, first, last, sequences);
         if (uid)
             continue;
-        if (first == 0 || first > count || last == 0 || last > count)
-            return false;
-        uidset_add(sequences, first, last);
+        uint32_t low = first < last ? first : last, high = first < last ? last : first;
+        good = good && low > 0 && high <= count;
+        if (low > 0 && low <= count)
+            uidset_add(sequences, low, high < count ? high : count);
     }
-    return true;
+    return good;
 }
 
 void imap_set_known(struct imap_session *session, const struct imap_set *set, struct uidset *uids)
