@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,13 +94,11 @@ static void read_environment(void)
         atexit(fault_finish);
 }
 
-int fault_hit(const char *name)
+static int look_up(const char *name, bool step)
 {
-    pthread_once(&once, read_environment);
-    atomic_fetch_add(&steps, 1);
     for (size_t i = 0; i < rule_count; i++) {
         struct rule *rule = &rules[i];
-        if (strcmp(rule->name, "*") != 0 && strcmp(rule->name, name) != 0)
+        if (strcmp(rule->name, name) != 0 && (!step || strcmp(rule->name, "*") != 0))
             continue;
         unsigned long met = atomic_fetch_add(&rule->met, 1) + 1;
         if (rule->at != 0 && rule->at != met)
@@ -109,6 +108,19 @@ int fault_hit(const char *name)
         return rule->answer;
     }
     return 0;
+}
+
+int fault_hit(const char *name)
+{
+    pthread_once(&once, read_environment);
+    atomic_fetch_add(&steps, 1);
+    return look_up(name, true);
+}
+
+int fault_fails(const char *name)
+{
+    pthread_once(&once, read_environment);
+    return look_up(name, false);
 }
 
 unsigned long fault_steps(void)

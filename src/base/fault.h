@@ -16,6 +16,9 @@
 #ifdef RESTANTE_FAULTS
 /* Counts a step; returns 0, or the errno value that the step is to fail with. */
 int fault_hit(const char *name);
+/* The same for what is no step in a change of mail, such as an allocation: it is not counted, and
+ * "*" does not mean it. */
+int fault_fails(const char *name);
 /* Sets the list as RESTANTE_FAULT would, from a test in this process; NULL: none. Counts restart.
  */
 void fault_set(const char *list);
@@ -25,6 +28,11 @@ unsigned long fault_steps(void);
 void fault_finish(void);
 #else
 static inline int fault_hit(const char *name)
+{
+    (void)name;
+    return 0;
+}
+static inline int fault_fails(const char *name)
 {
     (void)name;
     return 0;

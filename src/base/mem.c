@@ -1,11 +1,18 @@
 #include "base/mem.h"
 
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fault.h"
 #include "base/log.h"
+
+/* In a test build, where there is to be no memory. */
+static bool none(void)
+{
+    return fault_fails("mem.alloc") != 0;
+}
 
 static void *need(void *memory, size_t size)
 {
@@ -17,27 +24,27 @@ static void *need(void *memory, size_t size)
 
 void *mem_alloc(size_t size)
 {
-    return need(malloc(size ? size : 1), size);
+    return need(none() ? NULL : malloc(size ? size : 1), size);
 }
 
 void *mem_zalloc(size_t size)
 {
-    return need(calloc(1, size ? size : 1), size);
+    return need(none() ? NULL : calloc(1, size ? size : 1), size);
 }
 
 void *mem_realloc(void *old, size_t size)
 {
-    return need(realloc(old, size ? size : 1), size);
+    return need(none() ? NULL : realloc(old, size ? size : 1), size);
 }
 
 void *mem_array(size_t count, size_t size)
 {
-    return need(calloc(count ? count : 1, size ? size : 1), size);
+    return need(none() ? NULL : calloc(count ? count : 1, size ? size : 1), size);
 }
 
 void *mem_grow(void *old, size_t count, size_t size)
 {
-    return need(reallocarray(old, count ? count : 1, size ? size : 1), size);
+    return need(none() ? NULL : reallocarray(old, count ? count : 1, size ? size : 1), size);
 }
 
 char *mem_strdup(const char *text)
@@ -55,7 +62,7 @@ void *mem_dup(const void *bytes, size_t size)
 
 void *mem_try(size_t size)
 {
-    if (fault_hit("mem.try") != 0)
+    if (fault_fails("mem.try") != 0)
         return NULL;
     return malloc(size ? size : 1);
 }

@@ -2,6 +2,7 @@
  * Heap memory. The plain functions never return NULL: a process that cannot get a few bytes ends
  * with a log line and is started again by its master; what was acknowledged is on disk. Whatever a
  * stranger can make large (literals, messages, result sets) uses mem_try() and answers its failure.
+ * In a test build the faults mem.alloc and mem.try stand for memory that is not there.
  */
 #pragma once
 #include <stddef.h>

@@ -43,6 +43,10 @@ static void every_time_and_once(void **state)
     assert_int_equal(fault_hit("y"), 0);
     assert_int_equal(fault_hit("z"), EMFILE);
     assert_int_equal(fault_hit("z"), 0);
+    fault_set("*=EIO,m@2=ENOMEM");
+    assert_int_equal(fault_fails("m"), 0);
+    assert_int_equal(fault_fails("m"), ENOMEM);
+    assert_int_equal(fault_steps(), 0);
     fault_set(NULL);
 }
 

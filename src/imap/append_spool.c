@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "imap/append.h"
+#include "io/fd.h"
 
 enum { PIECE = 32 * 1024, SPOOLED_MESSAGES = 16 };
 
@@ -122,7 +123,7 @@ static void begin(struct imap_session *session, uint64_t size)
     struct imap_spool *spool = session->spool;
     imap_spool_seal(spool);
     struct message *message = &spool->messages[spool->count++];
-    message->fd = memfd_create("append", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    message->fd = fd_memory_create("append");
     message->failed = message->fd < 0;
     spool->announced += size;
     spool->most = session->host->settings->message_size * SPOOLED_MESSAGES;
