@@ -60,6 +60,7 @@ void maildrop_close(struct pop3 *s)
         s->locked = false;
     }
     mailbox_view_close(&s->view);
+    pop3_ahead_finish(s);
     mailbox_account_release(&s->account);
     free(s->messages);
     buf_finish(&s->uidls);

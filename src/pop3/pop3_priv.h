@@ -1,6 +1,7 @@
 /*
  * POP3 after login, for the files of pop3/ alone: pop3_session.c moves bytes and time, maildrop.c
- * opens and locks what is shown, pop3_commands.c has the table of commands, retr.c sends messages.
+ * opens and locks what is shown, pop3_commands.c has the table of commands, retr.c sends messages,
+ * ahead.c has the next ones ready.
  */
 #pragma once
 #include <event2/event.h>
@@ -75,6 +76,7 @@ struct pop3 {
     bool begun, top;
     struct pop3_stuff stuff;
     struct pop3_top lines;
+    struct pop3_ahead *ahead; /* NULL until a message was retrieved */
 };
 
 /* ---- pop3_session.c ------------------------------------------------------------------------ */
@@ -103,3 +105,13 @@ enum pop3_step pop3_bad(struct pop3 *s, const char *text);
 struct pop3_message *pop3_message(struct pop3 *s, uint32_t number);
 enum pop3_step pop3_retr(struct pop3 *s, uint32_t number);
 enum pop3_step pop3_top(struct pop3 *s, uint32_t number, uint32_t lines);
+
+/* ---- ahead.c ------------------------------------------------------------------------------- */
+
+/* For RETR: the first POP3_CHUNK bytes of that message, or all if it has less; the caller's. NULL:
+ * they are to be read. */
+struct evbuffer *pop3_ahead_take(struct pop3 *s, uint32_t number);
+/* Reads what the client will probably ask for next, if it reads one message after the other. */
+void pop3_ahead_fill(struct pop3 *s);
+/* Behind mailbox_view_close(): no read comes back any more. */
+void pop3_ahead_finish(struct pop3 *s);

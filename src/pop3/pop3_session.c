@@ -234,6 +234,9 @@ static void pop3_run(struct pop3 *s)
         kick(s); /* the round is over, the work is not */
     }
     want_input(s, hungry && empty);
+    if (hungry) {
+        pop3_ahead_fill(s);
+    }
 }
 
 void pop3_continue(struct pop3 *s, enum pop3_step step)

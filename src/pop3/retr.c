@@ -1,5 +1,6 @@
 /*
- * RETR and TOP: one message to the client, in pieces that are read when the one before has left.
+ * RETR and TOP: one message to the client, in pieces that are read when the one before has left
+ * (the first, where messages are retrieved in a row, before it is asked for: ahead.c).
  * Nothing is said before the first piece is here: a message that cannot be read gets its -ERR and
  * hurts no other. Later pieces can hardly fail (the first read verifies the whole); if one does,
  * the answer cannot be mended and the connection ends.
@@ -56,27 +57,41 @@ static enum pop3_step read_piece(struct pop3 *s)
     return POP3_WAIT;
 }
 
-static enum pop3_step begin(struct pop3 *s, uint32_t number)
+static const char no_such[] = "-ERR There is no such message";
+
+/* False: there is no such message. */
+static bool begin(struct pop3 *s, uint32_t number)
 {
     if (pop3_message(s, number) == NULL) {
-        return pop3_bad(s, "-ERR There is no such message");
+        return false;
     }
     s->number = number;
     s->offset = 0;
     s->begun = false;
     s->stuff = (struct pop3_stuff){0};
-    return read_piece(s);
+    return true;
 }
 
 enum pop3_step pop3_retr(struct pop3 *s, uint32_t number)
 {
     s->top = false;
-    return begin(s, number);
+    if (!begin(s, number)) {
+        return pop3_bad(s, no_such);
+    }
+    struct evbuffer *bytes = pop3_ahead_take(s, number);
+    if (bytes == NULL) {
+        enum pop3_step step = read_piece(s);
+        pop3_ahead_fill(s);
+        return step;
+    }
+    enum pop3_step step = take(s, MAILBOX_OK, bytes);
+    evbuffer_free(bytes);
+    return step;
 }
 
 enum pop3_step pop3_top(struct pop3 *s, uint32_t number, uint32_t lines)
 {
     s->top = true;
     pop3_top_init(&s->lines, lines);
-    return begin(s, number);
+    return begin(s, number) ? read_piece(s) : pop3_bad(s, no_such);
 }

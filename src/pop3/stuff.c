@@ -25,19 +25,27 @@ static size_t next_dot(const uint8_t *bytes, size_t from, size_t size, enum pop3
     if (from == 0 && size > 1 && bytes[0] == '\n' && bytes[1] == '.' && place == POP3_AFTER_CR) {
         return 1;
     }
-    const uint8_t *found = size > from ? memmem(bytes + from, size - from, "\r\n.", 3) : NULL;
-    return found == NULL ? size : (size_t)(found - bytes) + 2;
+    /* Dots are rarer than line ends, and base64 has none. */
+    const uint8_t *end = bytes + size, *at = bytes + from;
+    while (at < end && (at = memchr(at, '.', (size_t)(end - at))) != NULL) {
+        if (at - bytes >= 2 && at[-1] == '\n' && at[-2] == '\r') {
+            return (size_t)(at - bytes);
+        }
+        at++;
+    }
+    return size;
 }
 
-void pop3_stuff_add(struct pop3_stuff *stuff, struct evbuffer *bytes, struct evbuffer *out)
+/* bytes: one run of memory at the beginning of an evbuffer. */
+static void add_run(struct pop3_stuff *stuff, struct evbuffer *bytes, size_t size,
+                    struct evbuffer *out)
 {
-    size_t size = evbuffer_get_length(bytes);
-    const uint8_t *data = evbuffer_pullup(bytes, -1);
+    const uint8_t *data = evbuffer_pullup(bytes, (ev_ssize_t)size);
     enum pop3_place place = stuff->place;
     size_t dot = next_dot(data, 0, size, place);
     stuff->place = place_after(place, data, size);
     if (dot == size) {
-        evbuffer_add_buffer(out, bytes);
+        evbuffer_remove_buffer(bytes, out, size); /* moved, not copied */
         return;
     }
     size_t from = 0;
@@ -49,6 +57,15 @@ void pop3_stuff_add(struct pop3_stuff *stuff, struct evbuffer *bytes, struct evb
     }
     evbuffer_add(out, data + from, size - from);
     evbuffer_drain(bytes, size);
+}
+
+void pop3_stuff_add(struct pop3_stuff *stuff, struct evbuffer *bytes, struct evbuffer *out)
+{
+    size_t left;
+    while ((left = evbuffer_get_length(bytes)) > 0) {
+        size_t run = evbuffer_get_contiguous_space(bytes);
+        add_run(stuff, bytes, run > 0 ? run : left, out);
+    }
 }
 
 void pop3_stuff_end(struct pop3_stuff *stuff, struct evbuffer *out)

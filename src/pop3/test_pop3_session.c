@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "io/fd.h"
 #include "worker/session.h"
 
@@ -339,6 +340,89 @@ static void large(void **state)
     free(text);
 }
 
+enum { ROW = 40 };
+
+/* Small ones, some longer than what is read ahead, some longer than one piece; many dots. */
+static char *row_message(int i, bool stuffed)
+{
+    int lines = i % 7 == 0 ? 6000 : i % 3 == 0 ? 2000 : 20;
+    struct buf text = {0};
+    buf_printf(&text, "S: %d\r\n\r\n", i);
+    for (int line = 0; line < lines; line++) {
+        const char *dot = line % 5 != i % 5 ? "" : stuffed ? ".." : ".";
+        buf_printf(&text, "%smessage %d . line %d\r\n", dot, i, line);
+    }
+    buf_u8(&text, 0);
+    return (char *)text.data;
+}
+
+/* The answer that came is that message, and nothing but it. */
+static void check_row(struct client *c, size_t *from, int i)
+{
+    char *want = row_message(i, true);
+    size_t size = strlen(want);
+    struct slice rest = slice_sub(buf_slice(&c->heard), *from, c->heard.size);
+    const uint8_t *end = memmem(rest.data, rest.size, "\r\n.\r\n", 5);
+    assert_non_null(end);
+    assert_memory_equal(rest.data, "+OK ", 4);
+    assert_true((size_t)(end + 2 - rest.data) > size);
+    assert_memory_equal(end + 2 - size, want, size);
+    assert_null(memmem(rest.data, (size_t)(end + 2 - size - rest.data), "S: ", 3));
+    *from += (size_t)(end + 5 - rest.data);
+    free(want);
+}
+
+static void retrieve(struct client *c, int i)
+{
+    char command[20];
+    size_t from = 0;
+    snprintf(command, sizeof(command), "RETR %d\r\n", i);
+    buf_clear(&c->heard);
+    say(c, command);
+    hear(c, "\r\n.\r\n");
+    check_row(c, &from, i);
+    assert_int_equal(from, c->heard.size);
+}
+
+/* Messages that are read ahead are the ones that were asked for, whatever the order. */
+static void in_a_row(void **state)
+{
+    static const int order[] = {1,  2,  3,  4,  5, 6, 7,  8,  9,  10, 11, 12, 13, 15, 16, 30,
+                                31, 32, 33, 33, 5, 6, 20, 22, 23, 26, 27, 39, 40, 40, 1};
+    struct client c;
+    struct buf heap = {0};
+    size_t from = 0;
+    for (int i = 1; i <= ROW; i++) {
+        char *text = row_message(i, false);
+        deliver(text);
+        free(text);
+    }
+    begin(&c, "");
+    hear(&c, "messages\r\n");
+    expect(&c, "DELE 14\r\n", "+OK Goes at QUIT\r\n");
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        retrieve(&c, order[i]);
+    }
+    for (int i = 2; i <= ROW; i++) { /* RFC 2449 6.6 */
+        buf_printf(&heap, i == 14 ? "" : "RETR %d\r\n", i);
+    }
+    buf_printf(&heap, "NOOP\r\n%c", 0);
+    buf_clear(&c.heard);
+    say(&c, (const char *)heap.data);
+    hear(&c, "\r\n.\r\n+OK\r\n");
+    for (int i = 2; i <= ROW; i++) {
+        if (i != 14) {
+            check_row(&c, &from, i);
+        }
+    }
+    assert_int_equal(c.heard.size - from, 5);
+    buf_finish(&heap);
+    leave(&c);
+    begin(&c, "RETR 1\r\nRETR 2\r\n"); /* reads are on their way at the end */
+    hear(&c, "S: 1\r\n");
+    leave(&c);
+}
+
 /* More messages than one page, and a list that must wait for its reader. */
 static void many(void **state)
 {
@@ -414,6 +498,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(expunged_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(in_use, setup, teardown),
         cmocka_unit_test_setup_teardown(large, setup, teardown),
+        cmocka_unit_test_setup_teardown(in_a_row, setup, teardown),
         cmocka_unit_test_setup_teardown(many, setup, teardown),
         cmocka_unit_test_setup_teardown(ends, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lines, setup, teardown),
