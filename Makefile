@@ -3,7 +3,7 @@ BUILD ?= build
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: all run test test-long test-clients bench fuzz format check-format install clean help
+.PHONY: all run test test-long test-clients bench bench-peers bench-growth fuzz format check-format install clean help
 
 all: $(BUILD)/build.ninja ## build everything into ./build
 	@ninja -C $(BUILD)
@@ -28,8 +28,17 @@ test-clients: $(BUILD)/build.ninja ## install Thunderbird, see that all a person
 	@ninja -C $(BUILD) $(PROGRAMS)
 	@cd tests && RESTANTE_BUILD=$(BUILD) python3 -m unittest -v desktop.thunderbird
 
-bench: all ## measure (see doc/performance.md)
-	@scripts/bench $(BUILD)
+bench: all ## measure beside the peers that are here (doc/performance.md)
+	@scripts/need bench
+	@python3 bench/run.py --build $(BUILD)
+
+bench-peers: all ## get Dovecot and Cyrus, then measure beside them
+	@scripts/bench-peers $(BUILD)
+	@$(MAKE) bench
+
+bench-growth: all ## measure Restante alone as everything grows
+	@scripts/need bench
+	@python3 bench/growth.py --build $(BUILD)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each
 	@scripts/need build fuzz

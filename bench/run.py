@@ -1,215 +1,226 @@
 #!/usr/bin/env python3
-"""Measures Restante beside Dovecot (where it is installed), interleaved, on loopback.
+"""Measures Restante beside Dovecot and Cyrus (those that are here: make bench-peers), interleaved, on
+loopback.
 
-Each server gets a fresh store, the same certificate and the same accounts; each measure runs on one
-server, then on the other, ROUNDS times; the median counts. CPU is that of all processes of a server
-together, per operation. Prints a table with ratios and writes bench/report/report.json.
+Each server gets a fresh store, the same kind of certificate and the same accounts; each measure runs
+on one server, then on the next, ROUNDS times; the median counts. CPU is that of all processes of a
+server together, per operation. Prints a table with ratios; bench/report/ gets it as JSON and plots.
 
 usage: bench/run.py [--build DIR] [--rounds N] [--only WORD] [--messages N] [--quick] [--alone]"""
 import argparse
-import json
+import imaplib
 import os
-import re
-import shutil
+import resource
 import signal
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "tests"))
-from lib.server import Server, free_ports, wait_until  # noqa: E402
+os.environ.setdefault("RESTANTE_BUILD", "build")
+import report  # noqa: E402
+import servers as systems  # noqa: E402
+from servers import ACCOUNTS, FRESH, PASSWORD, Restante, drop_caches, generate, held, load  # noqa: E402
 
-ACCOUNTS = 64
-PASSWORD = "bench"
 ALL = 0  # an operation is about every message of the mailbox
 
 # What is measured: title, options of the generator, messages per operation (ALL where one command
-# is about all of them). bench0 holds --messages messages and gets no others; bench1 ... get the rest.
+# is about all of them), the target of issue 4 as ratios to Dovecot (rate, CPU). bench0 holds
+# --messages messages, bench41 to 56 hold 200 each, and get no others: who delivers faster would have
+# more to show. bench1 to 40 get the rest.
+FIRST = [  # only the first time is the first time
+    ("FETCH meta of all, first", "--operations 1 fetch_meta", ALL, "25x"),
+    ("SEARCH SUBJECT of all, first", "--operations 1 search_subject", 1, "20x"),
+]
 RATES = [
-    ("LOGIN + LOGOUT, 50 at once", "--connections 50 --accounts 50 --operations 8000 login", 1),
-    ("the same, TLS", "--connections 50 --accounts 50 --operations 6000 login_tls", 1),
-    ("LMTP 4 KB, 1 connection", "--first 1 --size 4096 lmtp", 1),
-    ("LMTP 4 KB, 32 connections", "--first 1 --size 4096 --connections 32 --accounts 32 lmtp", 1),
-    ("LMTP 40 KB, 32 connections", "--first 1 --size 40960 --connections 32 --accounts 32 lmtp", 1),
-    ("LMTP, 10 recipients", "--first 1 --size 4096 --connections 4 --accounts 40 lmtp10", 1),
-    ("APPEND 4 KB, 1 connection", "--first 1 --size 4096 append", 1),
-    ("APPEND 4 KB, 16 connections", "--first 1 --size 4096 --connections 16 --accounts 16 append", 1),
-    ("FETCH meta of all", "--operations 30 fetch_meta", ALL),
-    ("FETCH FLAGS of all", "--operations 300 fetch_flags", ALL),
-    ("FETCH bodies of all", "--operations 6 fetch_body", ALL),
-    ("FETCH one, 16 sessions", "--connections 16 fetch_one", 1),
-    ("STORE one, 1 session", "store_one", 1),
-    ("STORE one, 16 sessions", "--connections 16 store_one", 1),
-    ("STORE 1:*", "--operations 40 store_all", ALL),
-    ("SELECT of all", "--operations 20000 select", 1),
-    ("SEARCH SUBJECT of all", "--operations 100 search_subject", 1),
-    ("SEARCH FROM of all", "--operations 100 search_from", 1),
-    ("SEARCH BODY of all", "--operations 2 search_body", 1),
-    ("POP3 whole session of all", "--operations 2 pop3", 1),
-    ("mixed users", "--first 1 --connections 16 --accounts 32 mixed", 1),
-    ("COPY of all", "--operations 2 copy_all", ALL),
+    ("LOGIN + LOGOUT, 50 at once", "--connections 50 --accounts 50 --operations 8000 login", 1, "4x 8x"),
+    ("the same, TLS", "--connections 50 --accounts 50 --operations 6000 login_tls", 1, "2x 4x"),
+    ("LMTP 4 KB, 1 connection", "--first 1 --size 4096 lmtp", 1, "3x"),
+    ("LMTP 4 KB, 32 connections", "--first 1 --size 4096 --connections 32 --accounts 32 lmtp", 1,
+     "8x 15x"),
+    ("LMTP 40 KB, 32 connections", "--first 1 --size 40960 --connections 32 --accounts 32 lmtp", 1,
+     "6x 10x"),
+    ("LMTP, 10 recipients", "--first 1 --size 4096 --connections 4 --accounts 40 lmtp10", 1, "20x"),
+    ("LMTP, first to an account", "--first {fresh} --accounts 4000 --operations 4000 --size 4096 "
+     "--connections 32 lmtp_first", 1, "15x"),
+    ("APPEND 4 KB, 1 connection", "--first 1 --size 4096 append", 1, "2x"),
+    ("APPEND 4 KB, 16 connections", "--first 1 --size 4096 --connections 16 --accounts 16 append", 1,
+     "4x 8x"),
+    ("FETCH meta of all, again", "--operations 30 fetch_meta", ALL, "6x"),
+    ("FETCH meta of newest 50", "--messages {messages} --operations 2000 fetch_newest", 1, ""),
+    ("FETCH FLAGS of all", "--operations 300 fetch_flags", ALL, "3x"),
+    ("FETCH bodies of all", "--operations 6 fetch_body", ALL, "2x 4x"),
+    ("FETCH one, 16 sessions", "--connections 16 fetch_one", 1, "3x 6x"),
+    ("STORE one, 1 session", "store_one", 1, "0.6x"),
+    ("STORE one, 16 sessions", "--connections 16 store_one", 1, "2x 6x"),
+    ("STORE 1:*", "--operations 40 store_all", ALL, "1x"),
+    ("SELECT", "--operations 20000 select", 1, "2x"),
+    ("SEARCH SUBJECT of all, again", "--operations 100 search_subject", 1, ""),
+    ("SEARCH FROM of all", "--operations 100 search_from", 1, "20x"),
+    ("SEARCH BODY of all", "--operations 2 search_body", 1, "4x"),
+    ("POP3 whole session of all", "--operations 2 pop3", 1, "3x 8x"),
+    ("mixed users", "--first 41 --connections 16 --accounts 16 mixed", 1, "4x 8x"),
+    ("NOOP", "--first 1 --operations 20000 noop", 1, ""),
+    ("COPY of all", "--operations 2 copy_all", ALL, "3x"),
 ]
-# title, options, which value of the generator counts, its unit (smaller is better)
-OTHERS = [
-    ("push: delivery to EXISTS, p50", "--first 60 --operations 500 push", "p50", "us"),
-    ("push: delivery to EXISTS, p99", "--first 60 --operations 500 push", "p99", "us"),
-    ("idle connection", "--first 1 --accounts 60 --connections 2000 idle", "memory", "bytes"),
-    ("idle connection, TLS", "--first 1 --accounts 60 --connections 2000 idle_tls", "memory", "bytes"),
+COLD = [  # after the kernel has dropped its caches; bench0's mailbox is open in no session
+    ("FETCH meta of all, cold disk", "--operations 1 fetch_meta", ALL, ""),
+    ("FETCH bodies of all, cold disk", "--operations 1 fetch_body", ALL, ""),
+    ("SELECT, cold disk", "--operations 1 select", 1, ""),
 ]
+PUSH = "--first 60 --operations 500 push"
+BIG = 100000  # messages of bench61
+CYRUS_IDLE_MAX = 2000  # a process per connection: more would not fit
 
 
-class Restante:
-    name = "restante"
-
-    def __init__(self):
-        begun = time.monotonic()
-        self.server = Server()
-        self.start = time.monotonic() - begun
-        self.pid = self.server.process.pid
-        self.ports = self.server.ports
-        lines = "".join(f"bench{n}:{{PLAIN}}{PASSWORD}\n" for n in range(ACCOUNTS))
-        with tempfile.NamedTemporaryFile("w") as file:
-            file.write(lines)
-            file.flush()
-            self.server.run("account", "import", file.name)
-
-    def close(self):
-        self.server.close()
+def median(rows):
+    return [statistics.median(column) for column in zip(*rows)]
 
 
-class Dovecot:
-    name = "dovecot"
+class Run:
+    def __init__(self, options, machines, rounds, seconds):
+        self.options, self.servers = options, machines
+        self.rounds, self.seconds = rounds, seconds
+        self.fresh = ACCOUNTS  # the first account nobody has delivered to
+        self.table = report.Table(machines)
 
-    def __init__(self):
-        self.data = tempfile.mkdtemp(prefix="restante-dovecot-")
-        os.chmod(self.data, 0o755)
-        subprocess.run(["useradd", "-r", "vmail"], stderr=subprocess.DEVNULL)
-        for folder in ("run", "state", "mail", "home"):
-            os.mkdir(f"{self.data}/{folder}")
-        for folder in ("mail", "home"):
-            shutil.chown(f"{self.data}/{folder}", "vmail")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                        "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{self.data}/key.pem",
-                        "-out", f"{self.data}/cert.pem", "-days", "30", "-subj", "/CN=localhost"],
-                       check=True, stderr=subprocess.DEVNULL)
-        names = ("imap", "imaps", "pop3", "lmtp")
-        self.ports = dict(zip(names, free_ports(len(names))))
-        with open(os.path.join(TOP, "bench/peers/dovecot.conf")) as file:
-            text = file.read()
-        values = {"DATA": self.data, "CERT": f"{self.data}/cert.pem", "KEY": f"{self.data}/key.pem",
-                  "PASSWORD": PASSWORD, **{k.upper(): str(v) for k, v in self.ports.items()}}
-        text = re.sub(r"@([A-Z0-9]+)@", lambda found: values[found.group(1)], text)
-        with open(f"{self.data}/dovecot.conf", "w") as file:
-            file.write(text)
-        begun = time.monotonic()
-        subprocess.run(["dovecot", "-c", f"{self.data}/dovecot.conf"], check=True,
-                       stderr=subprocess.DEVNULL)
-        pid = f"{self.data}/run/master.pid"
-        wait_until("dovecot", lambda: os.path.exists(pid))
-        with open(pid) as file:
-            self.pid = int(file.read())
-        wait_until("its greeting", self.greets)
-        self.start = time.monotonic() - begun
-        time.sleep(1)  # its processes are forked behind its pid file; nothing tells when
+    def wanted(self, title):
+        return self.options.only.lower() in title.lower()
 
-    def greets(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.ports["imap"]), 5) as s:
-                return s.recv(4).startswith(b"* OK")
-        except OSError:
-            return False
+    def one(self, server, words, per, number):
+        words = words.format(fresh=self.fresh, messages=self.options.messages).split()
+        values = load(self.options.build, server, [*words, "--seed", str(number + 1)], self.seconds)
+        if values.get("failed"):
+            print(f"  {server.name}: {values['failed']:.0f} operations failed")
+        units = per or self.options.messages
+        return values["rate"] * units, values.get("cpu", 0) / units, values.get("p99", 0)
 
-    def close(self):
-        os.kill(self.pid, signal.SIGTERM)
-        shutil.rmtree(self.data, ignore_errors=True)
+    def rates(self, measures, rounds, before=lambda: True):
+        for title, words, per, goal in measures:
+            if not self.wanted(title):
+                continue
+            rows = {server.name: [] for server in self.servers}
+            for number in range(rounds):
+                for server in self.servers:
+                    if not before():
+                        return print(f"{title}: this machine does not let us drop its caches")
+                    rows[server.name].append(self.one(server, words, per, number))
+                self.fresh += 4000 * ("{fresh}" in words)
+            self.table.rate(title, {name: median(row) for name, row in rows.items()}, goal)
+
+    def pushes(self):
+        if self.wanted("push"):
+            rows = {server.name: median([[values[p] for p in ("p50", "p99")] for values in (
+                load(self.options.build, server, PUSH.split(), 20) for _ in range(self.rounds))])
+                for server in self.servers}
+            for column, (p, goal) in enumerate((("p50", "<= 1 ms"), ("p99", "<= 5 ms"))):
+                self.table.other(f"push: delivery to EXISTS, {p}",
+                                 {name: row[column] / 1e3 for name, row in rows.items()}, "ms", goal)
+
+    def idle(self, title, count, measure, goal):
+        """Memory per connection, what the server has without any included; the kernel's beside it."""
+        room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200
+        count = min(count, room)
+        title = f"{count:,} {title}"
+        if not self.wanted(title):
+            return
+        user, kernel = {}, {}
+        for server in self.servers:
+            if server.name == "cyrus" and count > CYRUS_IDLE_MAX:
+                continue
+            before = server.group.kernel()
+            with held(self.options.build, server, count, "--first=1", "--accounts=60", measure=measure):
+                user[server.name] = server.memory() / count / 1e3
+                after = server.group.kernel()
+                if after is not None:
+                    kernel[server.name] = (after - before) / count / 1e3
+        self.table.other(title, user, "KB", goal)
+        if kernel:
+            self.table.other("  the kernel's share", kernel, "KB")
+
+    def select_big(self):
+        """A mailbox of 100,000, opened for the first time since it was made."""
+        title = f"SELECT of {BIG:,}"
+        if not self.wanted(title):
+            return
+        first, again = {}, {}
+        for server in self.servers:
+            with session(server, 61) as imap:
+                systems.grow(imap, BIG)
+            if isinstance(server, Restante):
+                server.start_again()
+            with session(server, 61) as imap:
+                first[server.name] = timed(imap.select)
+                again[server.name] = min(timed(imap.select) for _ in range(5))
+        self.table.other(title + ", first", first, "ms", "1/4")
+        self.table.other(title + ", again", again, "ms")
+
+    def fill(self):
+        print(f"filling {self.options.messages:,} messages ...", flush=True)
+        for server in self.servers:
+            if isinstance(server, Restante):  # the others know everybody
+                server.add_accounts(ACCOUNTS, FRESH)
+            # One after another: Cyrus refuses a delivery while another makes that account.
+            load(self.options.build, server, f"--accounts {ACCOUNTS} --operations {ACCOUNTS} --size 4096 "
+                 "lmtp_first".split(), 60)
+            load(self.options.build, server, ["--connections=8", "--seed=99",
+                                              f"--operations={self.options.messages - 1}", "lmtp"], 300)
+            load(self.options.build, server, "--first 41 --accounts 16 --connections 16 --size 4096 "
+                 "--operations 3184 lmtp".split(), 120)
+            load(self.options.build, server, "--first 61 --size 1000 --operations 1000 lmtp".split(), 60)
+            # Everybody has been here before: the first login of an account hashes its password.
+            load(self.options.build, server, f"--connections 8 --accounts {ACCOUNTS} --operations "
+                 f"{ACCOUNTS * 2} login".split(), 60)
+
+    def all(self):
+        self.table.other("start to first greeting",
+                         {s.name: s.start_seconds * 1e3 for s in self.servers}, "ms", "<= 300 ms")
+        self.table.other("idle server, all processes",
+                         {s.name: s.memory() / 1e6 for s in self.servers}, "MB", "<= 30 MB")
+        self.fill()
+        self.rates(FIRST, 1)
+        self.rates(RATES, self.rounds)
+        self.pushes()
+        self.rates(COLD, 1, drop_caches)
+        self.idle("idle connections", 2000, "hold", "<= 10 KB")
+        self.idle("idle connections, TLS", 2000, "hold_tls", "<= 30 KB")
+        if not self.options.quick:
+            self.idle("idle connections", 10000, "hold", "<= 10 KB")
+        self.select_big()
 
 
-def load(build, server, words, seconds):
-    ports = [f"--{name}={server.ports[name]}" for name in ("imap", "imaps", "pop3", "lmtp")]
-    return generate(build, [f"--pid={server.pid}", f"--password={PASSWORD}", *ports, *words],
-                    seconds, server.name)
+class session:  # noqa: N801
+    """An IMAP session of benchN."""
+
+    def __init__(self, server, number):
+        self.imap = imaplib.IMAP4("127.0.0.1", server.ports["imap"])
+        self.imap.login(f"bench{number}", PASSWORD)
+
+    def __enter__(self):
+        return self.imap
+
+    def __exit__(self, *_):
+        self.imap.logout()
 
 
-def generate(build, words, seconds, name=""):
-    """Runs the generator once; its values by name."""
-    done = subprocess.run([f"{build}/bench/bench-load", f"--seconds={seconds}",
-                           "--operations=1000000", *words],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
-    if done.returncode != 0:
-        raise RuntimeError(f"{name} {' '.join(words)}: {done.stderr}")
-    return {line.split()[0].split(".")[1]: float(line.split()[1])
-            for line in done.stdout.splitlines()}
+def timed(function):
+    begun = time.monotonic()
+    function()
+    return (time.monotonic() - begun) * 1e3
 
 
-def memory(server):
-    """Proportional set size of the server's processes, in bytes."""
-    children = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                children.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(pid))
-        except OSError:
-            pass
-    total, todo = 0, [server.pid]
-    while todo:
-        pid = todo.pop()
-        todo += children.get(pid, [])
-        with open(f"/proc/{pid}/smaps_rollup") as file:
-            total += int(re.search(r"^Pss: +(\d+)", file.read(), re.M).group(1)) * 1024
-    return total
+def machine(build):
+    raw = {name: generate(build, [name], 2)["rate"]
+           for name in ("raw_sync", "raw_send", "raw_connect", "raw_memcpy")}
+    print(f"this machine: {raw['raw_sync']:,.0f} fdatasync/s, loopback {raw['raw_send']:,.0f} MB/s, "
+          f"{raw['raw_connect']:,.0f} connect + close/s, memcpy {raw['raw_memcpy']:,.0f} MB/s; "
+          f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    return {**raw, "load": os.getloadavg()[0], "cores": os.cpu_count(), "when": time.strftime("%F %T")}
 
 
-class Table:
-    """Rows on the terminal as they come, and all of them as JSON."""
-
-    def __init__(self, servers):
-        self.names, self.report = [s.name for s in servers], {}
-        print(f"\n{'measure':34}" + "".join(f"{n:>12}{'cpu us':>9}{'p99 us':>9}" for n in self.names) +
-              f"{'rate':>9}{'cpu':>8}", flush=True)
-
-    def rate(self, title, rows):
-        """rows: per server (rate, cpu, p99); ratios above 1 are in Restante's favour."""
-        self.report[title] = {n: dict(zip(("rate", "cpu_us", "p99_us"), r)) for n, r in rows.items()}
-        line = f"{title:34}" + "".join(f"{r[0]:12,.0f}{r[1]:9.1f}{r[2]:9,.0f}" for r in rows.values())
-        if len(rows) == 2:
-            a, b = rows.values()
-            line += f"{a[0] / b[0]:8.1f}x" + (f"{b[1] / a[1]:7.1f}x" if a[1] else "")
-        print(line, flush=True)
-
-    def other(self, title, values, unit):
-        self.report[title] = {**values, "unit": unit}
-        line = f"{title:34}" + "".join(f"{v:12,.0f} {unit:17}" for v in values.values())
-        if len(values) == 2:
-            a, b = values.values()
-            line += f"{b / a:8.1f}x"
-        print(line, flush=True)
-
-
-def measure_all(options, servers, rounds, seconds, table):
-    for title, words, per in RATES:
-        if options.only.lower() not in title.lower():
-            continue
-        rows, units = {server.name: [] for server in servers}, per or options.messages
-        for number in range(rounds):
-            for server in servers:
-                values = load(options.build, server,
-                              [*words.split(), "--seed", str(number + 1)], seconds)
-                if values.get("failed"):
-                    print(f"  {server.name}: {values['failed']:.0f} operations failed")
-                rows[server.name].append((values["rate"] * units, values.get("cpu", 0) / units,
-                                          values.get("p99", 0)))
-        table.rate(title, {s: [statistics.median(column) for column in zip(*row)]
-                           for s, row in rows.items()})
-    for title, words, value, unit in OTHERS:
-        if options.only.lower() not in title.lower():
-            continue
-        rows = {server.name: [load(options.build, server, words.split(), 20)[value]
-                              for _ in range(rounds if unit == "us" else 1)] for server in servers}
-        table.other(title, {s: statistics.median(row) for s, row in rows.items()}, unit)
+def end_in_order(*_):
+    """So that `finally` closes the servers, whichever way we are told to end."""
+    raise SystemExit(1)
 
 
 def main():
@@ -221,38 +232,29 @@ def main():
     parser.add_argument("--messages", type=int, help="in the mailbox that is read (10,000)")
     parser.add_argument("--quick", action="store_true",
                         help="one round of at most 1 s each, 2,000 messages: a first look")
-    parser.add_argument("--alone", action="store_true", help="without Dovecot")
+    parser.add_argument("--alone", action="store_true", help="without the others")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, end_in_order)
     subprocess.run(["ninja", "-C", options.build, "bench/bench-load"], check=True,
                    stdout=subprocess.DEVNULL)
     options.messages = options.messages or (2000 if options.quick else 10000)
-    rounds, seconds = (1, 1) if options.quick else (options.rounds, 6)
-    peers = [Dovecot] if shutil.which("dovecot") and not options.alone else []
-    servers = []
+    opened = []
     try:
-        servers += [kind() for kind in [Restante, *peers]]
-        raw = {name: generate(options.build, [name], 2)["rate"]
-               for name in ("raw_sync", "raw_send", "raw_connect")}
-        print(f"this machine: {raw['raw_sync']:,.0f} fdatasync/s, loopback {raw['raw_send']:,.0f} MB/s, "
-              f"{raw['raw_connect']:,.0f} connect + close/s; filling {options.messages:,} messages ...")
-        idle = {s.name: memory(s) / 1e3 for s in servers}
-        for server in servers:
-            load(options.build, server, ["--connections=8", f"--operations={options.messages}", "--seed=99", "lmtp"], 120)
-            # Everybody has been here before: the first login of an account hashes its password.
-            load(options.build, server, f"--connections 8 --accounts {ACCOUNTS} --operations "
-                 f"{ACCOUNTS * 2} login".split(), 60)
-        table = Table(servers)
-        table.report["machine"] = raw
-        table.other("start to first greeting", {s.name: s.start * 1e3 for s in servers}, "ms")
-        table.other("idle server, all processes", idle, "KB")
-        measure_all(options, servers, rounds, seconds, table)
+        opened.append(Restante())
+        for kind in [] if options.alone else systems.peers(options.build):
+            opened.append(kind(options.build))
+        raw = machine(options.build)
+        run = Run(options, opened, *((1, 1) if options.quick else (options.rounds, 6)))
+        run.table.report["machine"] = raw
+        run.all()
     finally:
-        for server in servers:
+        for server in opened:
             server.close()
-    os.makedirs(os.path.join(TOP, "bench/report"), exist_ok=True)
-    with open(os.path.join(TOP, "bench/report/report.json"), "w") as file:
-        json.dump(table.report, file, indent=1)
+    print(report.write("report.json", run.table.report))
+    for server in opened[1:]:
+        report.plot_ratios(run.table.report, server.name)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

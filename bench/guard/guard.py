@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../../tests")]
 import script  # noqa: E402
 from lib.server import BUILD, Server  # noqa: E402
-from servers import PRELOAD, Instructions, Native  # noqa: E402
+from counted import PRELOAD, Instructions, Native  # noqa: E402
 
 EXPECTED = os.path.join(HERE, "expected.txt")
 KINDS = [Native, Instructions]
@@ -49,9 +49,11 @@ def missing(kind):
 
 
 def make_data():
-    """A store with the accounts and their mail; for all kinds."""
-    data = tempfile.mkdtemp(prefix="restante-guard-data-")
-    os.chmod(data, 0o755)
+    """A store with the accounts and their mail, for all kinds; logs come to lie beside it."""
+    folder = tempfile.mkdtemp(prefix="restante-guard-data-")
+    os.chmod(folder, 0o755)
+    data = os.path.join(folder, "data")
+    os.mkdir(data)
     server = Server(data=data, config="process { workers = 1\n doors = 1\n readers = 1 }\n")
     try:
         with tempfile.NamedTemporaryFile("w") as file:
@@ -63,6 +65,10 @@ def make_data():
     finally:
         server.kill()
     return data
+
+
+def remove_data(data):
+    shutil.rmtree(os.path.dirname(data))
 
 
 def measure(kind, data, only="", repeat=REPEAT):
@@ -143,7 +149,7 @@ def main():
             for name, row in measure(kind, data, options.only, options.repeat).items():
                 found.setdefault(name, {}).update(row)
     finally:
-        shutil.rmtree(data)
+        remove_data(data)
     for name, row in found.items():
         print(f"{name:20}" + "".join(f"{min(row.get(c, [0])):14,.3f}" for c in COUNTERS))
         for counter, values in row.items() if options.spread else ():

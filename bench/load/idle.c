@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "measure.h"
 #include "message.h"
@@ -40,46 +41,41 @@ static void setup(struct run *run, struct conn *conn)
     conn_ask_text(conn, logins[conn->step], ANSWER_TAG, logged_in);
 }
 
-/* ---- memory -------------------------------------------------------------------------------- */
-
-/* All connections idle: that is the moment that counts. */
-static void all_idle(struct run *run, struct conn *conn)
+/* All connections in IDLE until standard input ends; what else is measured runs beside it. */
+static void all_held(struct run *run, struct conn *conn)
 {
-    static bool reported;
-    if (!reported) {
-        double bytes = target_memory(run->target);
-        result(run->name, "memory", bytes / run->target->connections, "bytes/connection");
-        result(run->name, "total", bytes / 1e6, "MB");
-        reported = true;
+    static bool told;
+    char byte;
+    if (!told) {
+        result(run->name, "ready", run->target->connections, "connections");
+        while (read(STDIN_FILENO, &byte, 1) > 0)
+            ;
+        told = true;
     }
     run_next(run, conn, true);
 }
 
-static void idle(const struct target *target)
+static void hold_with(const struct target *target, uint16_t port, SSL_CTX *tls)
 {
     struct target all = *target;
     all.operations = target->connections;
     struct run run = {.target = &all,
-                      .name = "idle",
-                      .operation = all_idle,
+                      .name = "hold",
+                      .operation = all_held,
                       .setup = setup,
-                      .port = target->imap};
-    result(run.name, "before", target_memory(target) / 1e6, "MB");
+                      .port = port,
+                      .tls = tls};
     run_measure(&run);
 }
 
-static void idle_tls(const struct target *target)
+static void hold(const struct target *target)
 {
-    struct target all = *target;
-    all.operations = target->connections;
-    struct run run = {.target = &all,
-                      .name = "idle_tls",
-                      .operation = all_idle,
-                      .setup = setup,
-                      .port = target->imaps,
-                      .tls = target->tls};
-    result(run.name, "before", target_memory(target) / 1e6, "MB");
-    run_measure(&run);
+    hold_with(target, target->imap, NULL);
+}
+
+static void hold_tls(const struct target *target)
+{
+    hold_with(target, target->imaps, target->tls);
 }
 
 /* ---- push: from the last byte of a delivery to "* n EXISTS" at an IDLE connection ----------- */
@@ -168,8 +164,8 @@ static void push(const struct target *target)
 }
 
 const struct measure measures_idle[] = {
-    {"idle", "memory of connections in IDLE, all processes together", idle},
-    {"idle_tls", "the same over TLS", idle_tls},
+    {"hold", "connections in IDLE until standard input ends (tells when all are)", hold},
+    {"hold_tls", "the same over TLS", hold_tls},
     {"push", "delivery until an IDLE connection is told", push},
     {NULL, NULL, NULL},
 };

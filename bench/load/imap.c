@@ -157,6 +157,21 @@ static void fetch_body(const struct target *target)
     simple(target, "fetch_body", "x FETCH 1:* (BODY.PEEK[])\r\n");
 }
 
+/* What a mail program asks for when it opens a folder. */
+static void fetch_newest(const struct target *target)
+{
+    static char text[128];
+    snprintf(text, sizeof(text),
+             "x FETCH %u:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)\r\n",
+             target->messages > 50 ? target->messages - 49 : 1);
+    simple(target, "fetch_newest", text);
+}
+
+static void noop(const struct target *target)
+{
+    simple(target, "noop", "x NOOP\r\n");
+}
+
 static void search_subject(const struct target *target)
 {
     simple(target, "search_subject", "x SEARCH SUBJECT invoice\r\n");
@@ -193,7 +208,7 @@ static void select_inbox(const struct target *target)
 static uint32_t pick(struct run *run)
 {
     uint64_t z = (run->begun + 1) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)((z ^ z >> 29) % 1000) + 1;
+    return (uint32_t)((z ^ z >> 29) % run->target->messages) + 1;
 }
 
 static void fetch_one_operation(struct run *run, struct conn *conn)
@@ -283,6 +298,8 @@ const struct measure measures_imap[] = {
      fetch_meta},
     {"fetch_flags", "FETCH FLAGS of all", fetch_flags},
     {"fetch_body", "FETCH BODY.PEEK[] of all", fetch_body},
+    {"fetch_newest", "the same of the newest 50 of --messages", fetch_newest},
+    {"noop", "NOOP", noop},
     {"fetch_one", "FETCH BODY.PEEK[] of one message", fetch_one},
     {"store_one", "STORE of one flag of one message", store_one},
     {"store_all", "STORE of one flag of all", store_all},

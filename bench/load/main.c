@@ -25,7 +25,9 @@ static void usage(void)
         "  --password WORD    (bench)\n"
         "  --connections N    (1)   --operations N (1000)   --seconds S (10) at most\n"
         "  --size BYTES       of messages (0: median 12 KB, mean 35 KB, some of 1-5 MB)\n"
-        "  --seed N           (1)\n\nmeasures:\n");
+        "  --seed N           (1)\n"
+        "  --messages N       (1000) in the mailbox, where one or the newest are picked\n\n"
+        "measures:\n");
     list(measures_mail);
     list(measures_imap);
     list(measures_idle);
@@ -53,6 +55,7 @@ static const struct option options[] = {{"imap", required_argument, NULL, 'i'},
                                         {"seconds", required_argument, NULL, 't'},
                                         {"size", required_argument, NULL, 's'},
                                         {"seed", required_argument, NULL, 'S'},
+                                        {"messages", required_argument, NULL, 'm'},
                                         {"help", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
 
@@ -96,6 +99,9 @@ static void set(struct target *target, int letter, const char *value)
     case 's':
         target->size = number;
         break;
+    case 'm':
+        target->messages = (unsigned)number;
+        break;
     default:
         target->seed = number;
         break;
@@ -108,6 +114,7 @@ int main(int count, char **words)
                             .password = "bench",
                             .connections = 1,
                             .operations = 1000,
+                            .messages = 1000,
                             .seconds = 10,
                             .seed = 1};
     int letter;
@@ -129,11 +136,13 @@ int main(int count, char **words)
             measure = find(measures_raw, words[optind]);
     }
     if (measure == NULL || target.accounts == 0 || target.connections == 0 ||
-        target.connections > 60000) {
+        target.connections > 60000 || target.messages == 0) {
         usage();
         return 2;
     }
-    struct rlimit files = {65536, 65536};
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     target.tls = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_verify(target.tls, SSL_VERIFY_NONE, NULL);

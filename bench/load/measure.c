@@ -93,23 +93,6 @@ double target_cpu(const struct target *target)
     return sum;
 }
 
-double target_memory(const struct target *target)
-{
-    double sum = 0;
-    for (size_t count = processes(target, list, PROCESSES_MAX); count > 0; count--) {
-        char path[64], line[128];
-        unsigned long kilobytes;
-        snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", list[count - 1].pid);
-        FILE *file = fopen(path, "r");
-        while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-            if (sscanf(line, "Pss: %lu kB", &kilobytes) == 1)
-                sum += (double)kilobytes * 1024;
-        if (file != NULL)
-            fclose(file);
-    }
-    return sum;
-}
-
 static int by_size(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -129,6 +112,7 @@ static void report(struct run *run)
         qsort(run->latency_us, samples, sizeof(uint32_t), by_size);
         result(run->name, "p50", run->latency_us[samples / 2], "us");
         result(run->name, "p99", run->latency_us[samples * 99 / 100], "us");
+        result(run->name, "max", run->latency_us[samples - 1], "us");
     }
     if (run->bytes > 0)
         result(run->name, "bytes", (double)run->bytes / seconds / 1e6, "MB/s");

@@ -18,6 +18,7 @@ struct target {
     uint64_t operations; /* at most */
     double seconds;      /* at most */
     size_t size;         /* of messages; 0: real ones */
+    unsigned messages;   /* in the mailbox, where a measure picks one */
     uint64_t seed;
 };
 
@@ -56,8 +57,6 @@ void run_lost(struct run *run, struct conn *conn);
 unsigned target_account(const struct target *target, uint64_t number);
 /* CPU seconds of the server's processes so far, dead children included. */
 double target_cpu(const struct target *target);
-/* Proportional set size of all of them, in bytes. */
-double target_memory(const struct target *target);
 void result(const char *name, const char *what, double value, const char *unit);
 
 struct measure {

@@ -136,9 +136,28 @@ static void raw_connect(const struct target *target)
     close(server);
 }
 
+static void raw_memcpy(const struct target *target)
+{
+    enum { AREA = 64 << 20 };
+    char *from = malloc(AREA), *to = malloc(AREA);
+    if (from == NULL || to == NULL)
+        give_up("malloc");
+    memset(from, 1, AREA);
+    memset(to, 2, AREA);
+    uint64_t start = now_us(), end = end_of(target), bytes = 0;
+    for (; now_us() < end; bytes += AREA) {
+        memcpy(to, from, AREA);
+        __asm__ volatile("" : : "r"(to) : "memory"); /* somebody may look at it */
+    }
+    result("raw_memcpy", "rate", (double)bytes / since(start) / 1e6, "MB/s");
+    free(from);
+    free(to);
+}
+
 const struct measure measures_raw[] = {
     {"raw_sync", "the machine: pwrite of 4 KB + fdatasync in the working directory", raw_sync},
     {"raw_send", "the machine: loopback, blocks of 64 KB", raw_send},
+    {"raw_memcpy", "the machine: memcpy of 64 MB", raw_memcpy},
     {"raw_connect", "the machine: connect + accept + close", raw_connect},
     {NULL, NULL, NULL},
 };

@@ -1,7 +1,6 @@
 """The guard against regressions: system calls, syncs, allocations and instructions per operation are
 counted on fixed dialogues and compared with bench/guard/expected.txt (doc/performance.md)."""
 import os
-import shutil
 import sys
 import unittest
 
@@ -34,5 +33,5 @@ class Cost(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         if cls.data:
-            shutil.rmtree(cls.data)
+            guard.remove_data(cls.data)
             cls.data = None
