@@ -25,36 +25,15 @@ void buf_clear(struct buf *buf)
     buf->size = 0;
 }
 
-uint8_t *buf_extend(struct buf *buf, size_t size)
+void buf_grow(struct buf *buf, size_t size)
 {
-    size_t need;
+    size_t need, room = buf->room < 64 ? 64 : buf->room;
     ASSERT(!__builtin_add_overflow(buf->size, size, &need) && need <= SIZE_MAX / 2);
-    if (need > buf->room) {
-        size_t room = buf->room < 64 ? 64 : buf->room;
-        while (room < need)
-            room += room / 2;
+    while (room < need)
+        room += room / 2;
+    if (room != buf->room)
         buf->data = mem_realloc(buf->data, room);
-        buf->room = room;
-    }
-    uint8_t *at = buf->data == NULL ? NULL : buf->data + buf->size; /* NULL + 0 is not C */
-    buf->size = need;
-    return at;
-}
-
-void buf_add(struct buf *buf, const void *bytes, size_t size)
-{
-    if (size > 0)
-        memcpy(buf_extend(buf, size), bytes, size);
-}
-
-void buf_add_slice(struct buf *buf, struct slice s)
-{
-    buf_add(buf, s.data, s.size);
-}
-
-void buf_add_str(struct buf *buf, const char *text)
-{
-    buf_add(buf, text, strlen(text));
+    buf->room = room;
 }
 
 void buf_number(struct buf *buf, uint64_t number)

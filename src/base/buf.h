@@ -15,11 +15,35 @@ struct buf {
 
 void buf_init(struct buf *buf); /* allocates nothing; {0} is as good */
 void buf_finish(struct buf *buf);
-void buf_clear(struct buf *buf);                   /* keeps the memory */
-uint8_t *buf_extend(struct buf *buf, size_t size); /* size more bytes, not cleared */
-void buf_add(struct buf *buf, const void *bytes, size_t size);
-void buf_add_slice(struct buf *buf, struct slice s);
-void buf_add_str(struct buf *buf, const char *text);
+void buf_clear(struct buf *buf);             /* keeps the memory */
+void buf_grow(struct buf *buf, size_t size); /* room for size more bytes */
+
+/* size more bytes, not cleared. */
+static inline uint8_t *buf_extend(struct buf *buf, size_t size)
+{
+    if (buf->data == NULL || size > buf->room - buf->size)
+        buf_grow(buf, size);
+    uint8_t *at = buf->data + buf->size;
+    buf->size += size;
+    return at;
+}
+
+static inline void buf_add(struct buf *buf, const void *bytes, size_t size)
+{
+    if (size > 0)
+        memcpy(buf_extend(buf, size), bytes, size);
+}
+
+static inline void buf_add_slice(struct buf *buf, struct slice s)
+{
+    buf_add(buf, s.data, s.size);
+}
+
+static inline void buf_add_str(struct buf *buf, const char *text)
+{
+    buf_add(buf, text, strlen(text));
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3), nonnull));
 void buf_number(struct buf *buf, uint64_t number); /* in decimal */

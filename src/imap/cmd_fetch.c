@@ -16,8 +16,10 @@
 
 enum {
     PAGE_PLAIN = 500,  /* messages of a page that needs no summaries */
-    PAGE_SUMMARY = 64, /* a summary has up to 48 KiB */
-    LINES = 16384,     /* of answers go to the output at once */
+    PAGE_SUMMARY = 64, /* a summary has up to 48 KiB, */
+    PAGE_SMALL = 250,  /* but most have less than 1 KiB */
+    PAGE_BYTES = 192 * 1024,
+    LINES = 16384, /* of answers go to the output at once */
 };
 
 static bool fetch_check(struct imap_parser *parser, bool uid, void *own)
@@ -30,11 +32,21 @@ static bool fetch_check(struct imap_parser *parser, bool uid, void *own)
 
 /* ---- a page -------------------------------------------------------------------------------- */
 
+/* By the size of the last page's summaries. */
+static size_t page_size(const struct fetch *fetch)
+{
+    if ((fetch->items.need & MAILBOX_NEED_SUMMARY) == 0)
+        return PAGE_PLAIN;
+    return fetch->count > 0 && fetch->packed < PAGE_BYTES / PAGE_SMALL * fetch->count
+               ? PAGE_SMALL
+               : PAGE_SUMMARY;
+}
+
 /* Takes the next sequence numbers; false: there are none. */
 static bool gather(struct imap_session *session, struct fetch *fetch)
 {
     uint32_t sequence = fetch->next;
-    size_t most = (fetch->items.need & MAILBOX_NEED_SUMMARY) != 0 ? PAGE_SUMMARY : PAGE_PLAIN;
+    size_t most = page_size(fetch);
     arena_reset(&fetch->page);
     fetch->messages = arena_array(&fetch->page, most, sizeof(*fetch->messages));
     fetch->count = fetch->at = fetch->ahead_next = 0;
@@ -60,6 +72,7 @@ static void on_loaded(void *arg, enum mailbox_result result, const struct mailbo
     struct imap_session *session = arg;
     struct fetch *fetch = session->work.own;
     size_t i = 0;
+    fetch->packed = 0;
     for (size_t m = 0; m < count && result == MAILBOX_OK; m++) {
         while (i < fetch->count && fetch->messages[i].uid < messages[m].uid)
             i++;
@@ -75,6 +88,7 @@ static void on_loaded(void *arg, enum mailbox_result result, const struct mailbo
         message->place = messages[m].place;
         message->place.prefix = arena_copy(&fetch->page, messages[m].place.prefix);
         message->packed = arena_copy(&fetch->page, messages[m].summary);
+        fetch->packed += message->packed.size;
     }
     imap_mailbox_done(session, result);
 }
@@ -117,12 +131,22 @@ static bool set_seen(struct imap_session *session, struct fetch *fetch)
 
 /* ---- a message ----------------------------------------------------------------------------- */
 
+/* NULL where the item asks for nothing of it. */
+static const struct mailbox_entry *entry_of(struct imap_session *session,
+                                            const struct fetch_message *message,
+                                            const struct fetch_item *item)
+{
+    bool wanted = item->kind == FETCH_FLAGS || item->kind == FETCH_MODSEQ ||
+                  item->kind == FETCH_EMAIL_ID || item->kind == FETCH_SAVE_DATE;
+    return wanted ? mailbox_view_at(session->view, message->sequence) : NULL;
+}
+
 /* Everything of an answer but the sections. */
 static void put_item(struct imap_session *session, struct fetch *fetch,
                      const struct fetch_message *message, const struct fetch_item *item)
 {
     struct buf *line = fetch_item_begins(fetch);
-    const struct mailbox_entry *entry = mailbox_view_at(session->view, message->sequence);
+    const struct mailbox_entry *entry = entry_of(session, message, item);
     switch (item->kind) {
     case FETCH_UID:
         buf_add_str(line, "UID ");

@@ -64,6 +64,7 @@ struct fetch {
     struct arena page, scratch; /* scratch: of one message */
     struct fetch_message *messages;
     size_t count, at;
+    size_t packed; /* bytes of the page's summaries */
     /* Of the message being served: */
     bool begun;
     struct buf line;   /* what is answered, as far as it is not in the output */

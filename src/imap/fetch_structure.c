@@ -4,7 +4,7 @@
  */
 #include "imap/fetch.h"
 
-static void put(struct buf *out, const char *text)
+static inline void put(struct buf *out, const char *text)
 {
     buf_add_str(out, text);
 }
@@ -178,6 +178,12 @@ void fetch_put_structure(struct buf *out, const struct summary *summary, bool ex
 
 /* ---- INTERNALDATE -------------------------------------------------------------------------- */
 
+static void put_two(char *at, uint32_t number)
+{
+    at[0] = (char)('0' + number / 10);
+    at[1] = (char)('0' + number % 10);
+}
+
 void fetch_put_date(struct buf *out, uint64_t date_us, int32_t zone_minutes)
 {
     int64_t local = (int64_t)(date_us / 1000000) + (int64_t)zone_minutes * 60;
@@ -187,9 +193,18 @@ void fetch_put_date(struct buf *out, uint64_t date_us, int32_t zone_minutes)
     int32_t year;
     uint32_t month, day;
     imap_date_of(days, &year, &month, &day);
-    char text[64];
-    int size = snprintf(text, sizeof(text), "\"%2u-%s-%04d %02u:%02u:%02u %c%02u%02u\"", day,
-                        imap_months[month - 1], year, second / 3600, second / 60 % 60, second % 60,
-                        zone_minutes < 0 ? '-' : '+', zone / 60, zone % 60);
-    buf_add(out, text, (size_t)size);
+    char text[] = "\"dd-mmm-yyyy hh:mm:ss +zzzz\"";
+    put_two(text + 1, day);
+    if (day < 10)
+        text[1] = ' ';
+    memcpy(text + 4, imap_months[month - 1], 3);
+    put_two(text + 8, (uint32_t)year / 100 % 100);
+    put_two(text + 10, (uint32_t)year % 100);
+    put_two(text + 13, second / 3600);
+    put_two(text + 16, second / 60 % 60);
+    put_two(text + 19, second % 60);
+    text[22] = zone_minutes < 0 ? '-' : '+';
+    put_two(text + 23, zone / 60 % 100);
+    put_two(text + 25, zone % 60);
+    buf_add(out, text, sizeof(text) - 1);
 }

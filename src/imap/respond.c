@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 
+#include "base/bytes.h"
 #include "imap/imap_priv.h"
 #include "imap/utf7.h"
 
@@ -74,9 +75,17 @@ enum imap_step imap_wait_store(struct imap_session *session, const char *what)
 
 static bool may_be_quoted(struct slice string)
 {
+    size_t i = 0;
     if (string.size > 4000)
         return false;
-    for (size_t i = 0; i < string.size; i++)
+    for (; string.size - i >= 8; i += 8) {
+        uint64_t eight = bytes_get_le64(string.data + i);
+        uint64_t bad = (eight & BYTES_MARK) | bytes_mark(eight, 0) | bytes_mark(eight, '\r') |
+                       bytes_mark(eight, '\n');
+        if (bad != 0)
+            return false;
+    }
+    for (; i < string.size; i++)
         if (string.data[i] == 0 || string.data[i] == '\r' || string.data[i] == '\n' ||
             string.data[i] >= 0x80)
             return false;
@@ -85,13 +94,20 @@ static bool may_be_quoted(struct slice string)
 
 static void put_quoted(struct buf *out, struct slice string)
 {
-    size_t most = string.size * 2 + 2;
+    size_t most = string.size * 2 + 2, i = 0;
     uint8_t *begin = buf_extend(out, most), *at = begin;
     *at++ = '"';
-    for (size_t i = 0; i < string.size; i++) {
+    while (i < string.size) {
+        uint64_t eight = string.size - i >= 8 ? bytes_get_le64(string.data + i) : BYTES_ALL('"');
+        if ((bytes_mark(eight, '"') | bytes_mark(eight, '\\')) == 0) {
+            bytes_put_le64(at, eight);
+            at += 8;
+            i += 8;
+            continue;
+        }
         if (string.data[i] == '"' || string.data[i] == '\\')
             *at++ = '\\';
-        *at++ = string.data[i];
+        *at++ = string.data[i++];
     }
     *at++ = '"';
     out->size -= most - (size_t)(at - begin);

@@ -23,7 +23,7 @@
 #include "imap/imap_priv.h"
 #include "io/fd.h"
 
-enum { INPUT_MAX = 64 * 1024, TURN_US = 1000 };
+enum { INPUT_MAX = 64 * 1024, TURN_US = 1000, FEW = 4096 };
 
 /* ---- output -------------------------------------------------------------------------------- */
 
@@ -135,10 +135,19 @@ static void acknowledge(struct imap_session *session)
         setsockopt(session->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 }
 
+/* A few words that a command has said before it waits go with its next ones: that is one call and
+ * one packet less for SELECT. */
+static bool keeps_words(const struct imap_session *session)
+{
+    return session->reason == NULL && session->work.asked && !session->work.woken &&
+           waiting(session) < FEW;
+}
+
 /* After everything that may have changed something. The session may be gone behind it. */
 static void end_turn(struct imap_session *session)
 {
-    send_output(session);
+    if (!keeps_words(session))
+        send_output(session);
     if (session->reason != NULL) {
         let_go_of_mail(session);
         event_del(session->read_event);
@@ -149,7 +158,7 @@ static void end_turn(struct imap_session *session)
         }
     }
     struct timeval stall = seconds(session->host->settings->timeout_stall);
-    if (waiting(session) > 0)
+    if (waiting(session) > 0 && !keeps_words(session))
         event_add(session->write_event, &stall);
     else
         event_del(session->write_event);

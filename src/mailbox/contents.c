@@ -18,7 +18,10 @@ static uint32_t chunk_first(const struct chunk *chunk)
 /* Index of the last chunk that begins at or below uid; 0 when all begin above. */
 static size_t chunk_of(const struct contents *contents, uint32_t uid)
 {
-    size_t low = 0, high = contents->chunk_count;
+    size_t low = 0, high = contents->chunk_count, last = contents->last_found;
+    if (last + 1 < high && chunk_first(&contents->chunks[last]) <= uid &&
+        chunk_first(&contents->chunks[last + 1]) > uid)
+        return last;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (chunk_first(&contents->chunks[middle]) <= uid)
@@ -95,10 +98,18 @@ struct mailbox_entry *contents_next(struct contents *contents, uint32_t uid)
     return index + 1 < contents->chunk_count ? &contents->chunks[index + 1].entries[0] : NULL;
 }
 
+static uint32_t last_uid(const struct contents *contents)
+{
+    const struct chunk *last = &contents->chunks[contents->chunk_count - 1];
+    return last->entries[last->count - 1].uid;
+}
+
 uint32_t contents_rank(struct contents *contents, uint32_t uid)
 {
     if (contents->chunk_count == 0)
         return 0;
+    if (uid > last_uid(contents))
+        return starts_get(contents)[contents->chunk_count];
     size_t index = chunk_of(contents, uid);
     return starts_get(contents)[index] + chunk_search(&contents->chunks[index], uid);
 }
@@ -107,9 +118,13 @@ struct mailbox_entry *contents_at(struct contents *contents, uint32_t rank)
 {
     const uint32_t *starts = starts_get(contents);
     size_t low = 0, high = contents->chunk_count;
+    size_t last = contents->last_found;
 
     if (rank >= starts[contents->chunk_count])
         return NULL;
+    /* Most are asked for one after the other. */
+    if (last < high && starts[last] <= rank && rank < starts[last + 1])
+        return &contents->chunks[last].entries[rank - starts[last]];
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
         if (starts[middle] <= rank)
@@ -117,6 +132,7 @@ struct mailbox_entry *contents_at(struct contents *contents, uint32_t rank)
         else
             high = middle;
     }
+    contents->last_found = low;
     return &contents->chunks[low].entries[rank - starts[low]];
 }
 

@@ -380,6 +380,7 @@ struct contents {
     size_t chunk_count, chunk_room;
     uint32_t *starts; /* live entries before each chunk */
     size_t starts_valid, starts_room;
+    size_t last_found; /* the chunk that was asked for last, or any number */
     struct views views;
     struct mailbox_entry *expunged; /* log: position base + index */
     size_t expunged_count, expunged_room;

@@ -303,6 +303,9 @@ uint32_t mailbox_view_count(const struct mailbox_view *view)
 /* The index in untold of the message with that sequence number; else how many of them are below. */
 static bool untold_at(const struct mailbox_view *view, uint32_t sequence, uint32_t *index)
 {
+    *index = 0;
+    if (view->untold_count == 0)
+        return false;
     uint32_t low = 0, high = untold_below(view, view->told);
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
