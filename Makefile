@@ -23,6 +23,10 @@ test: ## install what tests need, build, run everything
 	@scripts/need build test
 	@python3 tests/run.py
 
+test-long: ## what make test samples, all of it: hours (PARTS="kill power": only those)
+	@scripts/need build test
+	@python3 tests/long.py $(PARTS)
+
 test-clients: $(BUILD)/build.ninja ## install Thunderbird, see that all a person does with it works
 	@scripts/need clients
 	@ninja -C $(BUILD) $(PROGRAMS)

@@ -263,6 +263,59 @@ static void test_neighbour_of_a_deleted_mailbox(void **state)
     lab_finish(&lab);
 }
 
+static void create_box(struct lab *lab, const char *name)
+{
+    struct answer answer = {0};
+    mailbox_create(lab->account, slice_str(name), 0, on_done, &answer);
+    lab_wait(lab, &answer);
+    assert_int_equal(answer.result, MAILBOX_OK);
+}
+
+/* The clock is set ten years ahead, then twenty back: no number that a client has seen comes again,
+ * and what was expunged in the future is kept, not taken. */
+static void test_clock_is_set(void **state)
+{
+    static const uint64_t DAY_US = 86400ull * 1000000;
+    static const int64_t days[] = {0, 3650, -3650, 1};
+    struct lab lab;
+    struct mailbox_info before, info = {0};
+    uint32_t last_validity = 0;
+    clock_set_fake(START_US);
+    lab_init(&lab);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(lab_append(&lab, "INBOX", 20), MAILBOX_OK);
+    before = lab_info(&lab, "INBOX");
+    for (uint32_t i = 0; i < 4; i++) {
+        struct answer answer = {0};
+        clock_set_fake((uint64_t)((int64_t)START_US + days[i] * (int64_t)DAY_US));
+        create_box(&lab, "box");
+        info = lab_info(&lab, "box");
+        assert_true(info.uidvalidity > last_validity);
+        last_validity = info.uidvalidity;
+        mailbox_delete(lab.account, SLICE_LITERAL("box"), on_done, &answer);
+        lab_wait(&lab, &answer);
+        struct mailbox_view *view = lab_view(&lab, "INBOX");
+        assert_int_equal(lab_expunge(&lab, view, i + 1, i + 1), MAILBOX_OK);
+        mailbox_view_close(&view);
+        assert_int_equal(lab_append(&lab, "INBOX", 1), MAILBOX_OK);
+        info = lab_info(&lab, "INBOX");
+        assert_int_equal(info.uidvalidity, before.uidvalidity);
+        assert_true(info.modseq > before.modseq);
+        assert_int_equal(info.uidnext, before.uidnext + 1);
+        before = info;
+        size_t emails = records(&lab, KEY_EMAIL);
+        housekeeping(&lab);
+        /* Ahead, the one expunged before goes; back again nothing; then what was expunged when it
+         * was earlier, and what was expunged in the future stays. */
+        assert_int_equal(records(&lab, KEY_EMAIL), i % 2 == 1 ? emails - 1 : emails);
+        lab_restart(&lab, true);
+        assert_int_equal(lab_account(&lab), MAILBOX_OK);
+        lab_recount(&lab);
+    }
+    clock_set_fake(0);
+    lab_finish(&lab);
+}
+
 static void test_delivery_records_go(void **state)
 {
     struct lab lab;
@@ -537,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_untold_is_kept),
         cmocka_unit_test(test_deleted_mailboxes),
         cmocka_unit_test(test_neighbour_of_a_deleted_mailbox),
+        cmocka_unit_test(test_clock_is_set),
         cmocka_unit_test(test_delivery_records_go),
         cmocka_unit_test(test_purge),
         cmocka_unit_test(test_forward),

@@ -125,10 +125,11 @@ static void each_step_fails(void **state)
         "store.snapshot.rename", "store.snapshot.unlink", "store.journal.sync_directory",
         "store.compact.write",   "store.segment.publish", "store.snapshot.sync_directory",
         "store.segment.rename",  "store.segment.named"};
+    static const char *const errors[] = {"EIO", "ENOSPC", "EDQUOT"};
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         char fault[64];
         open_and_verify();
-        snprintf(fault, sizeof(fault), "%s=%s", steps[i], i % 2 == 0 ? "EIO" : "ENOSPC");
+        snprintf(fault, sizeof(fault), "%s=%s", steps[i], errors[i % 3]);
         fault_set(fault);
         work(20);
         expect_trouble(steps[i]);
@@ -141,6 +142,25 @@ static void each_step_fails(void **state)
     store_close(&store);
     struct error error = {""};
     struct store_check_options check = {.report = on_finding};
+    assert_true(store_local_check(directory, &check, &error));
+}
+
+/* Every write takes only a part, as write(2) may. */
+static void short_writes(void **state)
+{
+    struct error error = {""};
+    struct store_check_options check = {.report = on_finding};
+    struct store_stats stats;
+    open_and_verify();
+    fault_set("store.log.short=EINTR,store.files.short=EINTR");
+    work(300);
+    store_stats(store, &stats);
+    assert_true(stats.compactions > 0 && stats.snapshots > 0);
+    assert_string_equal(stats.trouble, "");
+    store_close(&store);
+    open_and_verify();
+    store_close(&store);
+    fault_set(NULL);
     assert_true(store_local_check(directory, &check, &error));
 }
 
@@ -202,6 +222,7 @@ int main(void)
         work_init(&accounts[i], i);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_step_fails),
+        cmocka_unit_test(short_writes),
         cmocka_unit_test(no_segment_goes_without_journal),
         cmocka_unit_test(a_rebuild_fails),
     };

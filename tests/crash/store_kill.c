@@ -4,6 +4,8 @@
  * load and writes each acknowledgement to a pipe; it is killed from outside after some of them, or
  * from inside at some step of the engine (base/fault.h), which also hits recovery itself.
  *
+ * RESTANTE_KILL_ROUNDS: how many lives (80).
+ *
  * Nothing acknowledged may be lost, no change be there in half, no blob id come twice, and the
  * epoch must stay: a killed process loses no durable change, so no counter need jump.
  */
@@ -231,19 +233,19 @@ static void choose_fault(unsigned round, char *fault, size_t room)
         snprintf(fault, room, "%s@%u=kill", steps[dice(5)], 1 + dice(10));
 }
 
-static int rounds(const char *directory)
+static int rounds(const char *directory, unsigned count)
 {
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (unsigned i = 0; i < count; i++) {
         char fault[64];
         choose_fault(i, fault, sizeof(fault));
         if (live(directory, fault, 20 + dice(600)) != 0) {
-            fprintf(stderr, "round %u of %u failed (fault \"%s\")\n", i, ROUNDS, fault);
+            fprintf(stderr, "round %u of %u failed (fault \"%s\")\n", i, count, fault);
             return 1;
         }
         /* After some crashes in a row the index is made anew whatever it holds (rule 5). Mostly it
          * must stand for itself, so a life that ends well comes between; at times it does not. */
         if (i % 20 < 15 && i % 3 != 0 && live(directory, "", 0) != 0) {
-            fprintf(stderr, "after round %u of %u (fault \"%s\")\n", i, ROUNDS, fault);
+            fprintf(stderr, "after round %u of %u (fault \"%s\")\n", i, count, fault);
             return 1;
         }
     }
@@ -256,13 +258,15 @@ int main(void)
     struct error error = {""};
     if (mkdtemp(directory) == NULL)
         return 1;
-    int failed = rounds(directory);
+    const char *wanted = getenv("RESTANTE_KILL_ROUNDS");
+    unsigned count = wanted == NULL ? ROUNDS : (unsigned)strtoul(wanted, NULL, 10);
+    int failed = rounds(directory, count);
     struct store_check_options check = {.report = on_finding, .arg = &failed};
     if (failed == 0 && !store_local_check(directory, &check, &error)) {
         fprintf(stderr, "check: %s\n", error.text);
         failed = 1;
     }
-    printf("%u lives, changes %u %u %u %u, %llu compactions, %llu snapshots\n", ROUNDS, acked[0],
+    printf("%u lives, changes %u %u %u %u, %llu compactions, %llu snapshots\n", count, acked[0],
            acked[1], acked[2], acked[3], (unsigned long long)compactions,
            (unsigned long long)snapshots);
     if (failed == 0 && (compactions == 0 || snapshots == 0)) {

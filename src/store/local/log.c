@@ -148,6 +148,7 @@ static bool append(struct log *log, struct pieces *pieces)
         return false;
     while (at < end) {
         int count = end - at < IOV_MAX ? (int)(end - at) : IOV_MAX;
+        count = fault_hit("store.log.short") != 0 ? 1 : count;
         ssize_t written = pwritev(log->segment->fd, at, count, (off_t)offset);
         if (written < 0 && errno == EINTR)
             continue;

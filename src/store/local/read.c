@@ -158,7 +158,8 @@ static bool read_warm(struct body_read *read)
 {
     uint64_t from = read->verify ? 0 : read->offset;
     size_t size = read->verify ? read->place.size : read->count;
-    if (read->place.codec != FRAME_RAW || size > LOCAL_LOOP_READ)
+    if (read->place.codec != FRAME_RAW || size > LOCAL_LOOP_READ ||
+        fault_hit("store.read.warm") != 0)
         return false;
     read->bytes = mem_alloc(size + 1);
     struct iovec vector = {read->bytes, size};
