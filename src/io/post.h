@@ -21,6 +21,8 @@ struct post_queue *post_create(struct event_base *base);
 void post_destroy(struct post_queue **queue);
 /* From any thread. Items run in the order sent. */
 void post_send(struct post_queue *queue, struct post_item *item);
+/* From the loop itself, in the same order as what threads send. */
+void post_again(struct post_queue *queue, struct post_item *item);
 /* On the loop: runs what has been sent by now, without waiting for the loop's turn. */
 void post_run(struct post_queue *queue);
 /* On the loop: the same, but waits until something has been sent. For closing down. */

@@ -86,7 +86,7 @@ void local_get(struct store *store, struct id partition, struct slice key, store
     if (!serving)
         get->result = STORE_UNAVAILABLE;
     if (!serving || get_from_layers(get)) {
-        post_send(local->posts, &get->item);
+        post_again(local->posts, &get->item);
         return;
     }
     struct load *load = load_create(local, get_loaded, get);
@@ -381,5 +381,5 @@ void local_scan(struct store *store, struct id partition, struct slice from, str
         return;
     }
     page->job.done.run = page_refused;
-    post_send(local->posts, &page->job.done);
+    post_again(local->posts, &page->job.done);
 }

@@ -60,7 +60,7 @@ static void answer_later(struct body_read *read, enum store_result result)
 {
     read->result = result;
     read->job.done.run = answer;
-    post_send(read->local->posts, &read->job.done);
+    post_again(read->local->posts, &read->job.done);
 }
 
 static void damaged(struct body_read *read)

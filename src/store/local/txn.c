@@ -40,7 +40,7 @@ static void settle_soon(struct partition *partition)
     if (partition->settling)
         return;
     partition->settling = true;
-    post_send(partition->local->posts, &partition->settle);
+    post_again(partition->local->posts, &partition->settle);
 }
 
 static void block(struct partition *partition)
@@ -311,7 +311,7 @@ static void idle(struct partition *partition)
     while ((quiet = STAILQ_FIRST(&partition->quiets)) != NULL) {
         STAILQ_REMOVE_HEAD(&partition->quiets, next);
         quiet->item.run = run_quiet;
-        post_send(partition->local->posts, &quiet->item);
+        post_again(partition->local->posts, &quiet->item);
     }
     if (partition->fenced || partition->settling)
         return;
