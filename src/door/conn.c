@@ -38,12 +38,19 @@ static const struct settings *settings_of(const struct door_conn *conn)
 
 /* ---- time ---------------------------------------------------------------------------------- */
 
+/* The answer that is waited for comes soon and goes out with what is queued (RFC 2920 3.2): one
+ * packet to a client that sent its commands in a heap. */
+static bool holds_back(const struct door_conn *conn)
+{
+    return conn->phase == CONN_TALK && (conn->wait == WAIT_LOOKUP || conn->wait == WAIT_ROOM);
+}
+
 /* When it is to end as things are, or 0 for never; *reason and *text say why. */
 static uint64_t deadline(const struct door_conn *conn, const char **reason, const char **text)
 {
     const struct settings *settings = settings_of(conn);
     uint64_t output_s = conn->phase == CONN_CLOSING ? DOOR_LAST_WORD_S : settings->timeout_stall;
-    if (conn->output != NULL) {
+    if (conn->output != NULL && !holds_back(conn)) {
         *reason = "stall";
         *text = NULL;
         return conn->output_us + output_s * 1000000;
@@ -280,14 +287,15 @@ static void proceed(struct door_conn *conn)
 
 /* ---- steps --------------------------------------------------------------------------------- */
 
+/* Who waits for an answer seldom gets input meanwhile: the socket stays watched, and only when
+ * something does come is it left alone (on_readable). Saves two system calls at each wait. */
 static void want_input(struct door_conn *conn, bool wanted)
 {
+    conn->wants_input = wanted;
     if (wanted && !conn->reading) {
         event_add(&conn->readable, NULL);
-    } else if (!wanted && conn->reading) {
-        event_del(&conn->readable);
+        conn->reading = true;
     }
-    conn->reading = wanted;
 }
 
 /* Runs the protocol on what was read. True: it wants more input. */
@@ -344,7 +352,7 @@ static void conn_run(struct door_conn *conn)
         conn->phase = CONN_CLOSING;
         more = false;
     }
-    if (conn->phase == CONN_HANDSHAKE || !flush(conn)) {
+    if (conn->phase == CONN_HANDSHAKE || (!holds_back(conn) && !flush(conn))) {
         return;
     }
     want_input(conn, more);
@@ -383,6 +391,11 @@ void door_kicked(evutil_socket_t fd, short what, void *arg)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct door_conn *conn = arg;
+    if (!conn->wants_input) {
+        event_del(&conn->readable);
+        conn->reading = false;
+        return;
+    }
     size_t room = conn->protocol->protocol == IPC_LMTP ? DOOR_INPUT_LMTP : DOOR_INPUT;
     ssize_t size = recv(fd, conn->door->bytes, room, 0);
     if (size < 0) {

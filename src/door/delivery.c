@@ -150,8 +150,8 @@ static void free_when_answered(struct delivery *delivery)
 }
 
 /* Sends one worker its recipients, then the message. */
-static bool send_to(struct door *door, struct delivery *delivery, uint32_t index, int fd,
-                    uint64_t size, const struct door_delivery *rcpts)
+static bool send_to(struct door *door, struct delivery *delivery, uint32_t index,
+                    const struct door_message *bytes, const struct door_delivery *rcpts)
 {
     struct ipc_channel *worker = child_peer(door->child, IPC_WORKER, index);
     uint32_t place = 0;
@@ -171,11 +171,15 @@ static bool send_to(struct door *door, struct delivery *delivery, uint32_t index
             return false;
         }
     }
-    struct ipc_deliver message = {.delivery = delivery->id, .size = size, .message = fd};
-    return worker != NULL && ipc_send_deliver(worker, &message);
+    struct ipc_deliver message = {
+        .delivery = delivery->id, .size = bytes->size, .message = bytes->fd};
+    struct ipc_deliver_short small = {.delivery = delivery->id,
+                                      .message = slice_make(bytes->data, (size_t)bytes->size)};
+    return worker != NULL && (bytes->fd >= 0 ? ipc_send_deliver(worker, &message)
+                                             : ipc_send_deliver_short(worker, &small));
 }
 
-void door_conn_deliver(struct door_conn *conn, int fd, uint64_t size,
+void door_conn_deliver(struct door_conn *conn, const struct door_message *message,
                        const struct door_delivery *deliveries, size_t count,
                        void (*done)(void *state, size_t delivery, enum ipc_delivery_result result))
 {
@@ -196,10 +200,11 @@ void door_conn_deliver(struct door_conn *conn, int fd, uint64_t size,
         for (size_t j = 0; j < i && !sent_before; j++) {
             sent_before = delivery->parts[j].worker == worker;
         }
-        if (!sent_before && !send_to(door, delivery, worker, fd, size, deliveries)) {
+        if (!sent_before && !send_to(door, delivery, worker, message, deliveries)) {
             fail_later(conn);
         }
     }
+    int fd = message->fd;
     fd_close(&fd);
 }
 

@@ -112,8 +112,13 @@ struct door_delivery {
     const struct door_rcpt *rcpt;
     struct slice prefix;
 };
+struct door_message {
+    int fd;           /* sealed memory, taken; -1: data, at most IPC_SHORT bytes */
+    const void *data; /* copied before the call returns */
+    uint64_t size;
+};
 /* Sends the message to the workers of its recipients; done runs once per recipient, unless the
- * connection closes before. A worker that dies answers UNAVAILABLE. fd: sealed memfd; taken. */
-void door_conn_deliver(struct door_conn *conn, int fd, uint64_t size,
+ * connection closes before. A worker that dies answers UNAVAILABLE. */
+void door_conn_deliver(struct door_conn *conn, const struct door_message *message,
                        const struct door_delivery *deliveries, size_t count,
                        void (*done)(void *state, size_t delivery, enum ipc_delivery_result result));

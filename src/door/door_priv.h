@@ -52,7 +52,8 @@ struct door_conn {
     int fd; /* -1 while it is with tls */
     enum conn_phase phase;
     enum conn_wait wait;
-    bool waiting, is_kicked, eof, reading;
+    bool waiting, is_kicked, eof;
+    bool reading, wants_input; /* the socket is watched; and what comes is wanted now */
     bool tls, internal, after_starttls, local;
     bool undeliverable; /* answers of a delivery or lookup that could not be asked are due */
     bool auth_away;     /* the same for auth */

@@ -31,6 +31,7 @@ struct door_conn {
     void (*found)(void *, const struct door_rcpt *, enum ipc_delivery_result);
 
     int fd;
+    struct buf message; /* when there is no fd */
     uint64_t size;
     struct door_delivery *deliveries;
     size_t count;
@@ -82,6 +83,7 @@ void fake_door_close(struct fake_door *fake)
     buf_finish(&conn->mechanism);
     buf_finish(&conn->response);
     fd_close(&conn->fd);
+    buf_finish(&conn->message);
     free(conn->deliveries);
     free(conn);
     fake->conn = NULL;
@@ -162,9 +164,15 @@ static void run_deliver(struct door_conn *conn)
 {
     struct fake_door *fake = conn->fake;
     struct buf bytes = {0};
-    ASSERT(fd_memory_verify(conn->fd, conn->size));
-    ASSERT(fd_pread_all(conn->fd, buf_extend(&bytes, conn->size), conn->size, 0));
-    fd_close(&conn->fd);
+    if (conn->fd >= 0) {
+        ASSERT(fd_memory_verify(conn->fd, conn->size));
+        ASSERT(fd_pread_all(conn->fd, buf_extend(&bytes, conn->size), conn->size, 0));
+        fd_close(&conn->fd);
+    } else {
+        ASSERT(conn->size <= IPC_SHORT);
+        bytes = conn->message;
+        conn->message = (struct buf){0};
+    }
     struct door_delivery *deliveries = conn->deliveries;
     conn->deliveries = NULL;
     size_t count = conn->count;
@@ -395,12 +403,15 @@ void door_conn_lookup(struct door_conn *conn, struct slice address, uint64_t siz
     snprintf(conn->rcpt.detail, sizeof(conn->rcpt.detail), "%.*s", SLICE_PRINT(detail));
 }
 
-void door_conn_deliver(struct door_conn *conn, int fd, uint64_t size,
+void door_conn_deliver(struct door_conn *conn, const struct door_message *message,
                        const struct door_delivery *deliveries, size_t count,
                        void (*done)(void *state, size_t delivery, enum ipc_delivery_result result))
 {
-    conn->fd = fd;
-    conn->size = size;
+    conn->fd = message->fd;
+    if (message->fd < 0) {
+        buf_add(&conn->message, message->data, (size_t)message->size);
+    }
+    conn->size = message->size;
     conn->deliveries = mem_dup(deliveries, count * sizeof(*deliveries));
     conn->count = count;
     conn->done = done;

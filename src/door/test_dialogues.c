@@ -144,7 +144,7 @@ static void deliver(void *arg, struct slice mailbox, struct slice message)
     char *text = slice_strdup(message);
     int fd = lab_memfd(text);
     struct answer answer = {0};
-    struct mailbox_source source = {.fd = fd, .size = message.size};
+    struct mailbox_source source = {.bytes = {fd, NULL, message.size}};
     lab_account(&lab);
     mailbox_append(lab.account, mailbox, &source, 1, on_append, &answer);
     lab_wait(&lab, &answer);

@@ -1,6 +1,7 @@
 /*
- * The messages of an APPEND on their way in: each literal goes into a memfd, line ends made CRLF
- * (the stored form is the wire form), sealed when it is whole. All messages of one APPEND together
+ * The messages of an APPEND on their way in: each literal goes into a buffer, and when it is not a
+ * short one into a memfd that is sealed when it is whole, line ends made CRLF (the stored form is
+ * the wire form). All messages of one APPEND together
  * may be as large as one message may be, so a session cannot hold more memory than that; all
  * sessions of the process together may hold SPOOLED_MESSAGES of that size, what is beyond fails.
  *
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -19,12 +19,13 @@
 #include "imap/append.h"
 #include "io/fd.h"
 
-enum { PIECE = 32 * 1024, SPOOLED_MESSAGES = 16 };
+enum { PIECE = IPC_SHORT, SPOOLED_MESSAGES = 16 };
 
 static uint64_t spooled; /* bytes in memory, of all sessions */
 
 struct message {
-    int fd;
+    int fd;        /* -1: all of it is in data */
+    uint8_t *data; /* of a short one, when it is whole */
     uint64_t size;
     bool failed;
 };
@@ -49,11 +50,18 @@ static void fail(struct message *message)
     }
 }
 
+static bool has_room(const struct imap_spool *spool)
+{
+    return spooled + spool->piece_size <= spool->most;
+}
+
 static void write_piece(struct imap_spool *spool)
 {
     struct message *message = &spool->messages[spool->count - 1];
     size_t written = 0;
-    if (!message->failed && spooled + spool->piece_size > spool->most)
+    if (message->fd < 0 && !message->failed)
+        message->fd = fd_memory_create("append");
+    if (message->fd < 0 || (!message->failed && !has_room(spool)))
         fail(message);
     while (!message->failed && written < spool->piece_size) {
         int fault = fault_hit("imap.spool");
@@ -101,17 +109,39 @@ static bool take(void *arg, struct slice bytes)
     return !spool->messages[spool->count - 1].failed;
 }
 
+static void seal(struct message *message)
+{
+    if (!message->failed && fcntl(message->fd, F_ADD_SEALS,
+                                  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        message->failed = true;
+}
+
+/* A short one stays where it is. */
+static void keep(struct imap_spool *spool, struct message *message)
+{
+    if (!has_room(spool) || fault_hit("imap.spool") != 0) {
+        message->failed = true;
+        return;
+    }
+    message->data = mem_realloc(spool->piece, spool->piece_size + 1);
+    message->size = spool->piece_size;
+    spooled += message->size;
+    spool->piece = NULL;
+}
+
 void imap_spool_seal(struct imap_spool *spool)
 {
     if (spool == NULL || spool->piece == NULL)
         return;
     struct message *message = &spool->messages[spool->count - 1];
-    write_piece(spool);
+    if (message->fd < 0 && !message->failed) {
+        keep(spool, message);
+    } else {
+        write_piece(spool);
+        seal(message);
+    }
     free(spool->piece);
     spool->piece = NULL;
-    if (!message->failed && fcntl(message->fd, F_ADD_SEALS,
-                                  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
-        message->failed = true;
     if (message->failed)
         log_error("append_spool", "reason=%s", "memory");
 }
@@ -123,8 +153,7 @@ static void begin(struct imap_session *session, uint64_t size)
     struct imap_spool *spool = session->spool;
     imap_spool_seal(spool);
     struct message *message = &spool->messages[spool->count++];
-    message->fd = fd_memory_create("append");
-    message->failed = message->fd < 0;
+    message->fd = -1;
     spool->announced += size;
     spool->most = session->host->settings->message_size * SPOOLED_MESSAGES;
     spool->piece = mem_alloc(PIECE);
@@ -168,11 +197,10 @@ bool imap_spool_announced(struct imap_session *session, struct imap_parser *pars
     return true;
 }
 
-bool imap_spool_message(const struct imap_spool *spool, size_t i, int *fd, uint64_t *size)
+bool imap_spool_message(const struct imap_spool *spool, size_t i, struct mailbox_bytes *bytes)
 {
     const struct message *message = &spool->messages[i];
-    *fd = message->fd;
-    *size = message->size;
+    *bytes = (struct mailbox_bytes){message->fd, message->data, message->size};
     return !message->failed;
 }
 
@@ -184,6 +212,7 @@ void imap_spool_destroy(struct imap_spool **spool)
         spooled -= (*spool)->messages[i].size;
         if ((*spool)->messages[i].fd >= 0)
             close((*spool)->messages[i].fd);
+        free((*spool)->messages[i].data);
     }
     free((*spool)->piece);
     free(*spool);

@@ -72,9 +72,9 @@ static enum imap_step append_proceed(struct imap_session *session, void *own)
     for (size_t i = 0; i < append->count; i++) {
         const struct imap_append_message *message = &append->messages[i];
         struct mailbox_source *source = &sources[i];
-        if (!imap_spool_message(session->spool, message->place, &source->fd, &source->size))
+        if (!imap_spool_message(session->spool, message->place, &source->bytes))
             return imap_reply_result(session, MAILBOX_NOSPACE);
-        if (source->size == 0) { /* an empty literal calls it off (RFC 3502 6.3.11) */
+        if (source->bytes.size == 0) { /* an empty literal calls it off (RFC 3502 6.3.11) */
             imap_reply(session, "NO [CANNOT] A message is empty.");
             return IMAP_DONE;
         }

@@ -202,6 +202,6 @@ bool imap_spool_announced(struct imap_session *session, struct imap_parser *pars
                           const char **refusal);
 /* The message being read is whole. Accepts NULL. */
 void imap_spool_seal(struct imap_spool *spool);
-/* The i-th message: a sealed memfd in wire form; false: it could not be kept. */
-bool imap_spool_message(const struct imap_spool *spool, size_t i, int *fd, uint64_t *size);
+/* The i-th message, the spool's; false: it could not be kept. */
+bool imap_spool_message(const struct imap_spool *spool, size_t i, struct mailbox_bytes *bytes);
 void imap_spool_destroy(struct imap_spool **spool);

@@ -40,7 +40,7 @@ static void summarize_later(evutil_socket_t fd, short what, void *arg)
     free(summarizing);
 }
 
-static void summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summarized,
+static void summarize(void *arg, int fd, struct slice bytes, mailbox_summarized *summarized,
                       void *done_arg)
 {
     struct summarizing *summarizing = MEM_NEW(struct summarizing);
@@ -49,17 +49,14 @@ static void summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summ
     summarizing->world = arg;
     summarizing->summarized = summarized;
     summarizing->arg = done_arg;
-    uint8_t *bytes = mem_alloc(size + 1);
-    ssize_t got = pread(fd, bytes, size, 0);
     arena_init(&arena);
-    parse_message(slice_make(bytes, got > 0 ? (size_t)got : 0), &arena, &summary);
+    parse_message(bytes, &arena, &summary);
     struct buf folded = {0};
     if (match_fold(summarizing->world->fold, &summary, &folded) && folded.size > 0)
         summary.folded = buf_slice(&folded);
     summary_encode(&summary, &summarizing->packed);
     buf_finish(&folded);
     arena_finish(&arena);
-    free(bytes);
     summarizing->event = event_new(summarizing->world->base, -1, 0, summarize_later, summarizing);
     event_active(summarizing->event, EV_TIMEOUT, 1);
 }
@@ -247,16 +244,16 @@ static void on_appended(void *arg, enum mailbox_result result,
 
 void world_deliver(struct world *world, struct slice mailbox, struct slice message)
 {
-    struct mailbox_source source = {.fd = memfd_create("message", MFD_ALLOW_SEALING),
-                                    .size = message.size,
-                                    .date_us = 837596665ull * 1000000,
-                                    .zone_minutes = -420};
-    if (write(source.fd, message.data, message.size) != (ssize_t)message.size)
+    struct mailbox_source source = {
+        .bytes = {memfd_create("message", MFD_ALLOW_SEALING), NULL, message.size},
+        .date_us = 837596665ull * 1000000,
+        .zone_minutes = -420};
+    if (write(source.bytes.fd, message.data, message.size) != (ssize_t)message.size)
         abort();
     world->done = false;
     mailbox_append(world->account, mailbox, &source, 1, on_appended, world);
     wait_done(world);
-    close(source.fd);
+    close(source.bytes.fd);
 }
 
 void world_open(struct world *world)

@@ -27,7 +27,11 @@ enum ipc_role {
     IPC_ANY_ROLE = 127,
 };
 
-enum { IPC_CHUNK = 48 * 1024 }; /* the largest bytes field */
+enum {
+    IPC_CHUNK = 48 * 1024, /* the largest bytes field */
+    IPC_SHORT = 32 * 1024, /* a message up to this goes in the packet: copying it costs less than
+                              memory that is made, sealed, mapped and unmapped for it */
+};
 
 /* clang-format off */
 #define IPC_MESSAGES(M) \
@@ -111,11 +115,14 @@ M(deliver_rcpt,     DOOR, WORKER, ANY, F(u64, delivery, 0) F(id, account, 0) F(u
                     F(u64, quota, 0) F(text, mailbox, 256) F(bytes, prefix, 2048)) \
 /* The message in wire form, a sealed memfd of that size. */ \
 M(deliver,          DOOR, WORKER, ANY, F(u64, delivery, 0) F(u64, size, 0) F(fd, message, 0)) \
+/* The same for a short one. */ \
+M(deliver_short,    DOOR, WORKER, ANY, F(u64, delivery, 0) F(bytes, message, IPC_SHORT)) \
 /* rcpt: place among the deliver_rcpt of that delivery, from 0. */ \
 M(delivered,        WORKER, DOOR, ANY, F(u64, delivery, 0) F(u32, rcpt, 0) F(u32, result, 0)) \
 \
 /* ---- readers -------------------------------------------------------------------------------- */ \
 M(summarize,        WORKER, READER, ANY, F(u64, request, 0) F(u64, size, 0) F(fd, message, 0)) \
+M(summarize_short,  WORKER, READER, ANY, F(u64, request, 0) F(bytes, message, IPC_SHORT)) \
 /* packed as in message/summary.h; empty: the reader could not. */ \
 M(summary,          READER, WORKER, ANY, F(u64, request, 0) F(bytes, packed, IPC_CHUNK)) \
 /* Which of the needles are in which of the messages? Both as in message/needle.h: messages is

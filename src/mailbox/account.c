@@ -84,6 +84,7 @@ void account_free(struct account *account)
         free(name);
     }
     keywords_finish(account);
+    repeats_forget(account);
     free(account);
     env->account_count--;
     env_account_gone(env);

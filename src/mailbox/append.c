@@ -318,14 +318,14 @@ static void append_source(struct append_op *append, struct arrival *arrival,
     arrival->date_us = source->date_us;
     arrival->zone_minutes = source->zone_minutes;
     flags_copy(arena, &source->flags, &arrival->flags);
-    append->size += source->size + source->prefix.size;
+    append->size += source->bytes.size + source->prefix.size;
     if (source->prefix.size > MESSAGE_PREFIX_MAX || source->uidl.size > 1000 ||
-        source->size > STORE_BLOB_MAX - MESSAGE_PREFIX_MAX) {
+        source->bytes.size > STORE_BLOB_MAX - MESSAGE_PREFIX_MAX) {
         append->refused = MAILBOX_LIMIT;
         return;
     }
-    arrival->incoming = incoming_create(append->op.account->env, source->fd, source->size, false,
-                                        append_ready, append);
+    arrival->incoming =
+        incoming_create(append->op.account->env, &source->bytes, false, append_ready, append);
     if (arrival->incoming == NULL)
         append->refused = MAILBOX_UNAVAILABLE;
     else

@@ -4,8 +4,9 @@
  * same turn; when the first fails, they meet a CONFLICT and the next one brings it.
  *
  * A repeat is known by the hash of the bytes, kept as a record of the account for a day: the batch
- * expects it absent, and a CONFLICT looks at what is there. So two equal ones on their way at the
- * same time, and a sender that asks again after a crash, leave one message.
+ * expects it absent, where that is not known (repeats.c), and a CONFLICT looks at what is there. So
+ * two equal ones on their way at the same time, and a sender that asks again after a crash, leave
+ * one message.
  */
 #include <stdlib.h>
 
@@ -44,6 +45,7 @@ struct deliver_op {
     struct recipient *recipient;
     struct appender appender;
     bool looked, duplicate;
+    enum repeat repeat;
     struct buf before; /* a record of the same hash that is too old to count */
     uint64_t blob;
 };
@@ -107,8 +109,9 @@ static void deliver_remember(struct deliver_op *deliver, struct change *change)
         return;
     if (deliver->before.size > 0)
         store_batch_expect_equal(change->batch, codec_key_slice(&key), buf_slice(&deliver->before));
-    else
+    else if (deliver->repeat != REPEAT_NO)
         store_batch_expect_absent(change->batch, codec_key_slice(&key));
+    repeats_enter(deliver->op.account, incoming->hash);
     codec_delivery_put(&record, &value);
     store_batch_put(change->batch, codec_key_slice(&key), buf_slice(&value));
     buf_finish(&value);
@@ -156,7 +159,10 @@ static enum op_step deliver_prepare(struct op *op)
         deliver->duplicate = true; /* and OK only when that one is durable */
         return OP_PREPARED;
     }
-    if (incoming->identified && op->conflicted && !deliver->looked) {
+    if (incoming->identified && !deliver->looked)
+        deliver->repeat = repeats_ask(op->account, incoming->hash);
+    if (incoming->identified && !deliver->looked &&
+        (op->conflicted || deliver->repeat == REPEAT_LIKELY)) {
         struct codec_key key = codec_key_delivery(incoming->hash);
         store_get(op->account->store, op->account->id, codec_key_slice(&key), deliver_got, deliver);
         return OP_WAIT;
@@ -239,7 +245,7 @@ static void recipient_opened(void *arg, enum mailbox_result result, struct mailb
     delivery_ready(recipient->delivery);
 }
 
-void mailbox_deliver(struct mailbox_env *env, int fd, uint64_t size,
+void mailbox_deliver(struct mailbox_env *env, const struct mailbox_bytes *bytes,
                      const struct mailbox_recipient *recipients, size_t count,
                      mailbox_delivered *delivered, void *arg)
 {
@@ -253,7 +259,7 @@ void mailbox_deliver(struct mailbox_env *env, int fd, uint64_t size,
     delivery->recipients = arena_array(&delivery->arena, count, sizeof(*delivery->recipients));
     delivery->volumes = arena_array(&delivery->arena, count + 1, sizeof(*delivery->volumes));
     delivery->waiting = count + 1;
-    delivery->incoming = incoming_create(env, fd, size, true, delivery_ready, delivery);
+    delivery->incoming = incoming_create(env, bytes, true, delivery_ready, delivery);
     for (size_t i = 0; i < count; i++) {
         struct recipient *recipient = &delivery->recipients[i];
         recipient->delivery = delivery;

@@ -404,10 +404,12 @@ static void sweep_scanned(void *arg, enum store_result result, const struct stor
     buf_clear(&round->next);
     buf_add_slice(&round->next, items[count - 1].key);
     buf_u8(&round->next, 0);
-    if (round->deliveries.size > 0)
+    if (round->deliveries.size > 0) {
+        repeats_forget(round->account);
         clean_submit(round);
-    else
+    } else {
         round_sweep(round);
+    }
 }
 
 static void round_sweep(struct round *round)

@@ -1,6 +1,6 @@
 /*
- * Bytes that come in: a sealed memfd, mapped for as long as the store reads from it, its summary
- * from a reader process, and for deliveries the hash by which a repeat is known.
+ * Bytes that come in: a sealed memfd, mapped for as long as the store reads from it, or a copy of a
+ * few, their summary from a reader process, and for deliveries the hash by which a repeat is known.
  */
 #include <sodium.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ void incoming_release(void *arg)
 struct store_bytes incoming_bytes(struct incoming *incoming)
 {
     __atomic_add_fetch(&incoming->references, 1, __ATOMIC_ACQ_REL);
-    return (struct store_bytes){.data = incoming->map == NULL ? (const void *)"" : incoming->map,
+    return (struct store_bytes){.data = incoming->bytes,
                                 .size = incoming->size,
                                 .release = incoming_release,
                                 .arg = incoming};
@@ -60,36 +60,42 @@ static void summarized(void *arg, struct slice summary)
     incoming_ready(incoming);
 }
 
-static bool incoming_map(struct incoming *incoming, int fd, uint64_t size)
+static bool incoming_map(struct incoming *incoming, int fd)
 {
     struct stat status;
-    incoming->size = size;
-    if (size == 0)
-        return true;
     /* A shorter file would end the process when the store reads past its end. */
-    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size < size)
+    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size < incoming->size)
         return false;
-    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    void *map = mmap(NULL, incoming->size, PROT_READ, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return false;
-    incoming->map = map;
+    incoming->bytes = incoming->map = map;
     return true;
 }
 
-struct incoming *incoming_create(struct mailbox_env *env, int fd, uint64_t size, bool identify,
-                                 void (*ready)(void *arg), void *arg)
+struct incoming *incoming_create(struct mailbox_env *env, const struct mailbox_bytes *from,
+                                 bool identify, void (*ready)(void *arg), void *arg)
 {
-    struct incoming *incoming = MEM_NEW(struct incoming);
-    incoming->env = env;
-    incoming->ready = ready;
-    incoming->arg = arg;
-    incoming->references = 2; /* the caller's, and until it is ready */
-    incoming->task = (struct task){.run = incoming_ready, .arg = incoming};
-    if (size > STORE_BLOB_MAX || !incoming_map(incoming, fd, size)) {
+    if (from->size > STORE_BLOB_MAX)
+        return NULL;
+    size_t size = (size_t)from->size, copied = from->fd < 0 ? size : 0;
+    struct incoming *incoming = mem_alloc(sizeof(*incoming) + copied);
+    *incoming = (struct incoming){
+        .env = env,
+        .ready = ready,
+        .arg = arg,
+        .references = 2, /* the caller's, and until it is ready */
+        .task = {.run = incoming_ready, .arg = incoming},
+        .bytes = (const uint8_t *)(incoming + 1),
+        .size = size,
+    };
+    if (copied > 0)
+        memcpy(incoming + 1, from->data, copied);
+    if (copied < size && !incoming_map(incoming, from->fd)) {
         free(incoming);
         return NULL;
     }
-    struct slice bytes = slice_make(incoming->map, size);
+    struct slice bytes = slice_make(incoming->bytes, size);
     if (identify && incoming_has_message_id(bytes)) {
         incoming->identified = true;
         crypto_generichash(incoming->hash, sizeof(incoming->hash), bytes.data, bytes.size, NULL, 0);
@@ -97,6 +103,6 @@ struct incoming *incoming_create(struct mailbox_env *env, int fd, uint64_t size,
     if (env->options.summarize == NULL)
         env_defer(env, &incoming->task);
     else
-        env->options.summarize(env->options.arg, fd, size, summarized, incoming);
+        env->options.summarize(env->options.arg, from->fd, bytes, summarized, incoming);
     return incoming;
 }

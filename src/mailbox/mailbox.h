@@ -63,9 +63,9 @@ struct mailbox_options {
     struct event_base *base;
     /* The store of a volume, or NULL when this worker does not own it. */
     struct store *(*volume)(void *arg, uint32_t volume);
-    /* Has a reader look at the bytes of a sealed memfd (wire form, size bytes). The descriptor
-     * stays the caller's and stays open until summarized runs. */
-    void (*summarize)(void *arg, int fd, uint64_t size, mailbox_summarized *summarized,
+    /* Has a reader look at bytes in wire form. fd is sealed memory of them, -1 when the caller of
+     * the mailbox had none. Both stay as they are until summarized runs. */
+    void (*summarize)(void *arg, int fd, struct slice bytes, mailbox_summarized *summarized,
                       void *done_arg);
     void *arg;
     uint64_t memory_budget; /* bytes of mailboxes that no session has open; 0: 64 MiB */
@@ -194,9 +194,15 @@ size_t mailbox_keywords(struct mailbox_account *account, uint32_t keyword_set,
 /* All keywords that any message of the mailbox carries or carried, for FLAGS (RFC 3501 7.2.6). */
 size_t mailbox_view_keywords(struct mailbox_view *view, const struct slice **keywords);
 
+/* A message that comes in, in wire form. */
+struct mailbox_bytes {
+    int fd;           /* sealed memory of that size, the caller's; -1: data, for a short one */
+    const void *data; /* copied before the call returns; at most IPC_SHORT bytes */
+    uint64_t size;
+};
+
 struct mailbox_source {
-    int fd;              /* a sealed memfd in wire form; stays the caller's */
-    uint64_t size;       /* of it */
+    struct mailbox_bytes bytes;
     struct slice prefix; /* at most 2 KB, CRLF lines, ahead of the bytes; may be empty */
     struct mailbox_flags flags;
     uint64_t date_us;     /* INTERNALDATE, since 1970; 0: now */
@@ -212,8 +218,8 @@ struct mailbox_appended {
 };
 typedef void mailbox_append_done(void *arg, enum mailbox_result result,
                                  const struct mailbox_appended *appended);
-/* All or none (RFC 3502). Copies what it needs of the sources before it returns, but for fd.
- * CANNOT: UIDs that only some bring, that do not ascend, or are below UIDNEXT. */
+/* All or none (RFC 3502). Copies what it needs of the sources before it returns, but for
+ * descriptors. CANNOT: UIDs that only some bring, that do not ascend, or are below UIDNEXT. */
 void mailbox_append(struct mailbox_account *account, struct slice name,
                     const struct mailbox_source *sources, size_t count, mailbox_append_done *done,
                     void *arg);
@@ -242,11 +248,12 @@ typedef void mailbox_delivered(void *arg, size_t recipient, enum mailbox_result 
                                bool duplicate);
 /*
  * One message to many accounts of volumes this worker owns; the bytes are stored once per volume.
- * Answers each recipient by itself. A message with a Message-ID field whose same bytes (of fd, not
+ * Answers each recipient by itself. A message with a Message-ID field whose same bytes (without
  * the prefix) were delivered to the same account within 24 hours is answered again, not stored.
- * Copies what it needs before it returns, but for fd, which must stay open until all are answered.
+ * Copies what it needs before it returns, but for a descriptor: it stays open until all are
+ * answered.
  */
-void mailbox_deliver(struct mailbox_env *env, int fd, uint64_t size,
+void mailbox_deliver(struct mailbox_env *env, const struct mailbox_bytes *bytes,
                      const struct mailbox_recipient *recipients, size_t count,
                      mailbox_delivered *delivered, void *arg);
 

@@ -161,6 +161,20 @@ struct name { /* its bytes stand behind it */
 
 enum account_state { ACCOUNT_LOADING, ACCOUNT_READY, ACCOUNT_BROKEN };
 
+enum repeats_state {
+    REPEATS_UNKNOWN,
+    REPEATS_READING, /* from the store */
+    REPEATS_KNOWN,
+    REPEATS_MANY, /* too many to hold, or they could not be read */
+};
+struct repeats { /* see repeats.c */
+    enum repeats_state state;
+    bool reading;
+    uint32_t deliveries;
+    uint32_t *prints; /* hash table; 0: free */
+    size_t count, room;
+};
+
 struct account {
     RB_ENTRY(account) node;
     struct mailbox_env *env;
@@ -188,6 +202,7 @@ struct account {
     TAILQ_HEAD(changes, change) changes; /* on their way, oldest first */
     uint64_t generation;                 /* grows with each rollback */
     uint64_t housekeeping_due_us;
+    struct repeats repeats;
 };
 int account_compare(const struct account *a, const struct account *b);
 RB_PROTOTYPE(accounts, account, node, account_compare)
@@ -458,7 +473,8 @@ void email_cache_free(struct email_cache **cache);
 struct incoming {
     struct mailbox_env *env;
     int references; /* counted atomically: the store lets go on its own threads */
-    void *map;
+    const uint8_t *bytes;
+    void *map; /* NULL: bytes are behind this struct */
     size_t size;
     bool identified; /* has a Message-ID field; hash is set */
     uint8_t hash[16];
@@ -469,11 +485,23 @@ struct incoming {
 };
 /* NULL when the descriptor cannot be mapped. ready is called later, once, with the summary there.
  */
-struct incoming *incoming_create(struct mailbox_env *env, int fd, uint64_t size, bool identify,
-                                 void (*ready)(void *arg), void *arg);
+struct incoming *incoming_create(struct mailbox_env *env, const struct mailbox_bytes *from,
+                                 bool identify, void (*ready)(void *arg), void *arg);
 void incoming_release(void *incoming);
 struct store_bytes incoming_bytes(struct incoming *incoming);
 bool incoming_has_message_id(struct slice bytes);
+
+/* ---- repeats.c ------------------------------------------------------------------------------ */
+
+enum repeat { REPEAT_NO, REPEAT_PERHAPS, REPEAT_LIKELY };
+/* NO: no record of a delivery with that hash is stored or on its way, for certain. */
+enum repeat repeats_ask(struct account *account, const uint8_t hash[16]);
+/* Such a record is about to be submitted. */
+void repeats_enter(struct account *account, const uint8_t hash[16]);
+/* Frees what it holds; when asked again, it looks again. */
+void repeats_forget(struct account *account);
+
+/* ---- append.c ------------------------------------------------------------------------------- */
 
 struct arrival {
     struct incoming *incoming;

@@ -18,14 +18,13 @@ static enum mailbox_result bring(struct lab *lab, const uint32_t *uids, size_t c
     struct mailbox_source sources[8] = {0};
     struct answer answer = {0};
     for (size_t i = 0; i < count; i++)
-        sources[i] = (struct mailbox_source){.fd = lab_memfd("A: b\r\n\r\nc\r\n"),
-                                             .size = 11,
+        sources[i] = (struct mailbox_source){.bytes = {lab_memfd("A: b\r\n\r\nc\r\n"), NULL, 11},
                                              .uid = uids[i],
                                              .uidl = slice_str(uids[i] == 5 ? "five" : "")};
     mailbox_append(lab->account, SLICE_LITERAL("INBOX"), sources, count, on_append, &answer);
     lab_wait(lab, &answer);
     for (size_t i = 0; i < count; i++)
-        close(sources[i].fd);
+        close(sources[i].bytes.fd);
     enum mailbox_result result = answer.result;
     answer_finish(&answer);
     return result;

@@ -29,7 +29,7 @@ static void summary_later(evutil_socket_t fd, short what, void *arg)
     free(call);
 }
 
-static void lab_summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summarized,
+static void lab_summarize(void *arg, int fd, struct slice bytes, mailbox_summarized *summarized,
                           void *done_arg)
 {
     struct lab *lab = arg;
@@ -259,7 +259,7 @@ void lab_append_start(struct lab *lab, const char *name, unsigned count, struct 
     struct mailbox_source *sources = mem_array(count, sizeof(*sources));
     int fd = lab_memfd(text);
     for (unsigned i = 0; i < count; i++)
-        sources[i] = (struct mailbox_source){.fd = fd, .size = sizeof(text) - 1};
+        sources[i] = (struct mailbox_source){.bytes = {fd, NULL, sizeof(text) - 1}};
     mailbox_append(lab->account, slice_str(name), sources, count, on_append, answer);
     close(fd); /* the mapping lives on its own */
     free(sources);
@@ -284,7 +284,8 @@ enum mailbox_result lab_deliver(struct lab *lab, const char *text, bool *duplica
     struct mailbox_recipient recipient = {.account = lab->ref,
                                           .prefix = SLICE_LITERAL("Return-Path: <a@b>\r\n")};
     int fd = lab_memfd(text);
-    mailbox_deliver(lab->env, fd, strlen(text), &recipient, 1, on_delivered, &answer);
+    mailbox_deliver(lab->env, &(struct mailbox_bytes){fd, NULL, strlen(text)}, &recipient, 1,
+                    on_delivered, &answer);
     assert_false(answer.done);
     lab_wait(lab, &answer);
     close(fd);

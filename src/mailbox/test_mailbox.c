@@ -172,8 +172,7 @@ static void test_append_and_read(void **state)
     lab_init(&lab);
     assert_int_equal(lab_account(&lab), MAILBOX_OK);
     struct mailbox_source source = {
-        .fd = lab_memfd("A: b\r\n\r\nhello\r\n"),
-        .size = 15,
+        .bytes = {lab_memfd("A: b\r\n\r\nhello\r\n"), NULL, 15},
         .prefix = SLICE_LITERAL("Return-Path: <>\r\n"),
         .flags = {.system = MAILBOX_FLAGGED, .keywords = keywords, .keyword_count = 2},
         .date_us = 1000000,
@@ -184,7 +183,7 @@ static void test_append_and_read(void **state)
     assert_int_equal(answer.result, MAILBOX_OK);
     assert_int_equal(answer.uidvalidity, lab_info(&lab, "Sent").uidvalidity);
     assert_true(uidset_has(&answer.uids, 1));
-    close(source.fd);
+    close(source.bytes.fd);
     assert_int_equal(lab_append(&lab, "Sent", 3), MAILBOX_OK);
     assert_int_equal(lab_append(&lab, "Nowhere", 1), MAILBOX_NO_SUCH);
     lab_restart(&lab, true);
@@ -267,6 +266,47 @@ static void test_deliver(void **state)
     lab_finish(&lab);
 }
 
+/* Repeats are known however many deliveries there were, also of those on their way while the
+ * records of the account are read, and after the worker has died. */
+static void test_deliver_repeats(void **state)
+{
+    enum { MESSAGES = 300, TOGETHER = 10 };
+    struct lab lab;
+    bool duplicate;
+    lab_init(&lab);
+    for (int round = 0; round < 3; round++) {
+        int together = round == 2 ? 2 : TOGETHER; /* an account just opened gives up sooner */
+        for (int first = 0; first < MESSAGES; first += together) {
+            struct answer answers[TOGETHER * 2] = {0};
+            struct mailbox_recipient recipient = {.account = lab.ref};
+            for (int i = 0; i < together * 2; i++) { /* each twice, one behind the other */
+                char text[64];
+                int size =
+                    snprintf(text, sizeof(text), "Message-ID: <%d@x>\r\n\r\nb\r\n", first + i / 2);
+                mailbox_deliver(lab.env, &(struct mailbox_bytes){-1, text, (uint64_t)size},
+                                &recipient, 1, on_delivered, &answers[i]);
+            }
+            for (int i = 0; i < together * 2; i++) {
+                lab_wait(&lab, &answers[i]);
+                assert_int_equal(answers[i].result, MAILBOX_OK);
+                assert_int_equal(answers[i].duplicate, round > 0 || i % 2 == 1);
+            }
+        }
+        if (round == 1)
+            lab_restart(&lab, true);
+    }
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(lab_info(&lab, "INBOX").messages, MESSAGES);
+    for (int i = 0; i < 20; i++) { /* the same, one by one */
+        char text[64];
+        snprintf(text, sizeof(text), "Message-ID: <%d@y>\r\n\r\nb\r\n", i / 2);
+        assert_int_equal(lab_deliver(&lab, text, &duplicate), MAILBOX_OK);
+        assert_int_equal(duplicate, i % 2 == 1);
+    }
+    lab_recount(&lab);
+    lab_finish(&lab);
+}
+
 static void test_deliver_many(void **state)
 {
     struct lab lab;
@@ -282,9 +322,11 @@ static void test_deliver_many(void **state)
     recipients[4].account.volume = 7; /* not ours */
     store_stats(lab.store, &before);
     int fd = lab_memfd(message_id);
-    mailbox_deliver(lab.env, fd, sizeof(message_id) - 1, recipients, MANY, on_delivered, answers);
+    mailbox_deliver(lab.env, &(struct mailbox_bytes){fd, NULL, sizeof(message_id) - 1}, recipients,
+                    MANY, on_delivered, answers);
     /* The same once more before any answer: no second copy. */
-    mailbox_deliver(lab.env, fd, sizeof(message_id) - 1, recipients, MANY, on_delivered, again);
+    mailbox_deliver(lab.env, &(struct mailbox_bytes){fd, NULL, sizeof(message_id) - 1}, recipients,
+                    MANY, on_delivered, again);
     for (int i = 0; i < MANY; i++) {
         lab_wait(&lab, &answers[i]);
         lab_wait(&lab, &again[i]);
@@ -326,7 +368,8 @@ static void test_deliver_first_fails(void **state)
     }
     store_mem_fail(lab.store, 1, STORE_NOSPACE, false);
     int fd = lab_memfd(message_id);
-    mailbox_deliver(lab.env, fd, sizeof(message_id) - 1, recipients, MANY, on_delivered, answers);
+    mailbox_deliver(lab.env, &(struct mailbox_bytes){fd, NULL, sizeof(message_id) - 1}, recipients,
+                    MANY, on_delivered, answers);
     for (int i = 0; i < MANY; i++) {
         lab_wait(&lab, &answers[i]);
         assert_int_equal(answers[i].result, i == 0 ? MAILBOX_NOSPACE : MAILBOX_OK);
@@ -620,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_append_and_read),
         cmocka_unit_test(test_deliver),
         cmocka_unit_test(test_deliver_many),
+        cmocka_unit_test(test_deliver_repeats),
         cmocka_unit_test(test_two_sessions),
         cmocka_unit_test(test_store_silent_and_conditional),
         cmocka_unit_test(test_copy_move),

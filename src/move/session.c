@@ -65,7 +65,7 @@ static TAILQ_HEAD(, move) sessions = TAILQ_HEAD_INITIALIZER(sessions);
 static void group_clear(struct move *move)
 {
     for (size_t i = 0; i < move->count; i++)
-        fd_close(&move->sources[i].fd);
+        fd_close(&move->sources[i].bytes.fd);
     move->count = 0;
     move->missing = move->total = 0;
     move->failed = false;
@@ -373,8 +373,7 @@ static bool take_append(struct move *move, struct slice body)
             return false;
     struct mailbox_source *source = &move->sources[move->count++];
     *source = (struct mailbox_source){
-        .fd = fd_memory_create("import"),
-        .size = head.size,
+        .bytes = {.fd = fd_memory_create("import"), .size = head.size},
         .flags = {.system = head.flags & (MAILBOX_SEEN | MAILBOX_ANSWERED | MAILBOX_FLAGGED |
                                           MAILBOX_DELETED | MAILBOX_DRAFT),
                   .keywords = head.keywords,
@@ -386,7 +385,7 @@ static bool take_append(struct move *move, struct slice body)
         .uid = head.uid};
     move->missing = head.size;
     move->total += head.size;
-    move->failed |= source->fd < 0;
+    move->failed |= source->bytes.fd < 0;
     return true;
 }
 
@@ -396,7 +395,7 @@ static bool take_bytes(struct move *move, struct slice body)
         return false;
     struct mailbox_source *source = &move->sources[move->count - 1];
     if (!move->failed &&
-        (fault_hit("move.spool") != 0 || !fd_memory_write(source->fd, body.data, body.size)))
+        (fault_hit("move.spool") != 0 || !fd_memory_write(source->bytes.fd, body.data, body.size)))
         move->failed = true;
     move->missing -= body.size;
     return true;
@@ -423,7 +422,7 @@ static bool ask_store(struct move *move, struct slice body)
     if (!cursor_done(&cursor) || move->missing > 0 || move->count == 0)
         return false;
     for (size_t i = 0; i < move->count; i++)
-        move->failed = move->failed || !fd_memory_seal(move->sources[i].fd);
+        move->failed = move->failed || !fd_memory_seal(move->sources[i].bytes.fd);
     move->busy = true;
     if (move->failed) {
         group_clear(move);

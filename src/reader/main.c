@@ -1,7 +1,7 @@
 /*
- * restante-reader: looks at strangers' messages. It gets a message as sealed memory from a worker
- * and answers with its summary (message/summary.h), or a batch of them and says in which of them a
- * text is (message/match.h). It keeps nothing between two messages, and
+ * restante-reader: looks at strangers' messages. It gets a message, in the packet or as sealed
+ * memory, from a worker and answers with its summary (message/summary.h), or a batch of them and
+ * says in which of them a text is (message/match.h). It keeps nothing between two messages, and
  * holds nothing that a message could be after: no files, no sockets but those to its workers, no
  * secrets.
  *
@@ -50,22 +50,18 @@ static void unmap(void *bytes, uint64_t size)
         munmap(bytes, (size_t)size);
 }
 
-static bool summarize(struct reader *reader, int fd, uint64_t size, struct buf *packed)
+static void summarize(struct reader *reader, struct slice bytes, struct buf *packed)
 {
     struct arena arena = {0};
     struct summary summary;
     struct buf folded = {0};
-    void *bytes;
-    if (!map(fd, size, &bytes))
-        return false;
-    parse_message(slice_make(bytes, (size_t)size), &arena, &summary);
+    parse_message(bytes, &arena, &summary);
     if (match_fold(reader->fold, &summary, &folded))
         summary.folded = folded.size > 0 ? buf_slice(&folded) : SLICE_LITERAL("");
     summary_encode(&summary, packed);
     buf_finish(&folded);
-    unmap(bytes, size);
     arena_finish(&arena);
-    return true;
+    reader->bytes += bytes.size;
 }
 
 static void on_summarize(void *context, struct ipc_channel *channel, struct ipc_summarize *message)
@@ -73,14 +69,30 @@ static void on_summarize(void *context, struct ipc_channel *channel, struct ipc_
     struct reader *reader = context;
     struct buf packed = {0};
     uint64_t start = clock_monotonic_us();
+    void *bytes;
     reader->messages++;
-    if (summarize(reader, message->message, message->size, &packed)) {
-        reader->bytes += message->size;
+    if (map(message->message, message->size, &bytes)) {
+        summarize(reader, slice_make(bytes, (size_t)message->size), &packed);
+        unmap(bytes, message->size);
     } else {
         reader->refused++;
         log_warn("reader_refused", "size=%llu worker=%u", (unsigned long long)message->size,
                  ipc_peer_index(channel));
     }
+    reader->us += clock_monotonic_us() - start;
+    ipc_send_summary(
+        channel, &(struct ipc_summary){.request = message->request, .packed = buf_slice(&packed)});
+    buf_finish(&packed);
+}
+
+static void on_summarize_short(void *context, struct ipc_channel *channel,
+                               struct ipc_summarize_short *message)
+{
+    struct reader *reader = context;
+    struct buf packed = {0};
+    uint64_t start = clock_monotonic_us();
+    reader->messages++;
+    summarize(reader, message->message, &packed);
     reader->us += clock_monotonic_us() - start;
     ipc_send_summary(
         channel, &(struct ipc_summary){.request = message->request, .packed = buf_slice(&packed)});
@@ -152,7 +164,8 @@ static void status(void *state, struct buf *json)
 
 int main(void)
 {
-    static const struct ipc_handlers handlers = {.summarize = on_summarize, .search = on_search};
+    static const struct ipc_handlers handlers = {
+        .summarize = on_summarize, .summarize_short = on_summarize_short, .search = on_search};
     static const struct child_program program = {
         .name = "reader",
         .role = IPC_READER,

@@ -129,9 +129,9 @@ static enum door_step refuse_all(struct lmtp *lmtp, const char *text)
 
 enum door_step lmtp_deliver(struct lmtp *lmtp)
 {
-    int fd = -1;
+    struct door_message message;
     lmtp->mode = LMTP_LINES;
-    switch (spool_seal(&lmtp->spool, &fd, &lmtp->size)) {
+    switch (spool_seal(&lmtp->spool, &message)) {
     case SPOOL_OK:
         break;
     case SPOOL_TOO_LARGE:
@@ -140,6 +140,8 @@ enum door_step lmtp_deliver(struct lmtp *lmtp)
         return refuse_all(lmtp, "452 4.3.1 No space; try again later");
     }
     prepare(lmtp);
-    door_conn_deliver(lmtp->conn, fd, lmtp->size, lmtp->deliveries, lmtp->delivery_count, done);
+    lmtp->size = message.size;
+    door_conn_deliver(lmtp->conn, &message, lmtp->deliveries, lmtp->delivery_count, done);
+    spool_finish(&lmtp->spool);
     return DOOR_WAIT;
 }

@@ -1,6 +1,6 @@
 /*
- * Bytes are gathered to 32 KB before they go to the memfd: a message of mean size costs one or two
- * system calls. The limit counts the stored form, with the CRs that were added.
+ * Bytes are gathered before they go to a memfd, which a short message never needs. The limit counts
+ * the stored form, with the CRs that were added.
  */
 #include "smtp/spool.h"
 
@@ -10,7 +10,7 @@
 #include "base/fault.h"
 #include "io/fd.h"
 
-enum { PENDING = 32 * 1024 };
+enum { PENDING = IPC_SHORT };
 
 void spool_init(struct spool *spool)
 {
@@ -36,17 +36,14 @@ void spool_begin(struct spool *spool, uint64_t limit)
     ASSERT(spool->limit == 0 && limit > 0);
     spool_init(spool);
     spool->limit = limit;
-    if (fault_hit("spool.create") == 0) {
-        spool->fd = fd_memory_create("message");
-    }
-    if (spool->fd < 0) {
-        spool_fail(spool, SPOOL_NOSPACE);
-    }
 }
 
 static void flush(struct spool *spool)
 {
-    if (fault_hit("spool.write") != 0 ||
+    if (spool->fd < 0 && fault_hit("spool.create") == 0) {
+        spool->fd = fd_memory_create("message");
+    }
+    if (spool->fd < 0 || fault_hit("spool.write") != 0 ||
         !fd_memory_write(spool->fd, spool->pending.data, spool->pending.size)) {
         spool_fail(spool, SPOOL_NOSPACE);
     }
@@ -62,26 +59,29 @@ void spool_add(struct spool *spool, struct slice bytes)
         spool->size += spool->pending.size - before;
         if (spool->size > spool->limit) {
             spool_fail(spool, SPOOL_TOO_LARGE);
-        } else if (spool->pending.size >= PENDING) {
+        } else if (spool->pending.size > PENDING) {
             flush(spool);
         }
         bytes = slice_sub(bytes, part.size, bytes.size);
     }
 }
 
-enum spool_state spool_seal(struct spool *spool, int *fd, uint64_t *size)
+enum spool_state spool_seal(struct spool *spool, struct door_message *message)
 {
     ASSERT(spool->limit > 0);
-    if (spool->state == SPOOL_OK) {
+    bool in_memory = spool->fd >= 0;
+    if (spool->state == SPOOL_OK && in_memory) {
         flush(spool);
     }
-    if (spool->state == SPOOL_OK && (fault_hit("spool.seal") != 0 || !fd_memory_seal(spool->fd))) {
+    if (spool->state == SPOOL_OK && in_memory &&
+        (fault_hit("spool.seal") != 0 || !fd_memory_seal(spool->fd))) {
         spool_fail(spool, SPOOL_NOSPACE);
     }
-    enum spool_state state = spool->state;
-    *fd = spool->fd; /* -1 after a failure */
-    *size = state == SPOOL_OK ? spool->size : 0;
+    *message = (struct door_message){.fd = spool->fd};
     spool->fd = -1;
-    spool_finish(spool);
-    return state;
+    if (spool->state == SPOOL_OK) {
+        message->data = spool->pending.data;
+        message->size = spool->size;
+    }
+    return spool->state;
 }

@@ -1,11 +1,13 @@
 /*
- * A message on its way in: a bounded memfd in wire form that is sealed when it is whole, so that
- * whoever gets the descriptor may trust that it never changes.
+ * A message on its way in, in wire form and bounded: a short one (IPC_SHORT) in a buffer, a longer
+ * one in a memfd that is sealed when it is whole, so that whoever gets the descriptor may trust
+ * that it never changes.
  */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "door/door.h"
 #include "io/crlf.h"
 
 enum spool_state {
@@ -16,10 +18,10 @@ enum spool_state {
 
 /* After a failure the rest is swallowed, and what was there is dropped. */
 struct spool {
-    int fd; /* -1: none */
+    int fd; /* -1: all of it is pending */
     enum spool_state state;
     uint64_t size, limit; /* limit 0: not begun */
-    struct buf pending;   /* not yet written */
+    struct buf pending;   /* not yet written, or all */
     struct crlf crlf;
 };
 
@@ -31,5 +33,6 @@ void spool_begin(struct spool *spool, uint64_t limit);
 void spool_add(struct spool *spool, struct slice bytes);
 /* Drops what is there; the message has failed. */
 void spool_fail(struct spool *spool, enum spool_state state);
-/* Ends the message. With SPOOL_OK the caller owns *fd of *size bytes. The spool is as new. */
-enum spool_state spool_seal(struct spool *spool, int *fd, uint64_t *size);
+/* Ends the message. With SPOOL_OK its descriptor, if there is one, is the caller's; its data is the
+ * spool's until spool_finish(). Else it is empty, without a descriptor. */
+enum spool_state spool_seal(struct spool *spool, struct door_message *message);

@@ -247,38 +247,63 @@ static void spool_bytes(void **state)
         spool_begin(&spool, 1000);
         spool_add(&spool, slice_make(input, split));
         spool_add(&spool, slice_make(input + split, sizeof(input) - 1 - split));
-        int fd;
-        uint64_t size;
-        assert_int_equal(spool_seal(&spool, &fd, &size), SPOOL_OK);
-        assert_int_equal(size, sizeof(want) - 1);
-        assert_true(fd_memory_verify(fd, size));
-        char bytes[64];
-        assert_true(fd_pread_all(fd, bytes, (size_t)size, 0));
-        assert_memory_equal(bytes, want, sizeof(want) - 1);
-        fd_close(&fd);
+        struct door_message message;
+        assert_int_equal(spool_seal(&spool, &message), SPOOL_OK);
+        assert_int_equal(message.fd, -1);
+        assert_int_equal(message.size, sizeof(want) - 1);
+        assert_memory_equal(message.data, want, sizeof(want) - 1);
+        spool_finish(&spool);
     }
+}
+
+/* The longest that goes in a packet, and one byte more. */
+static void spool_short(void **state)
+{
+    static uint8_t bytes[IPC_SHORT + 1], read[IPC_SHORT + 1];
+    struct spool spool;
+    struct door_message message;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i % 251 + 14); /* no line ends */
+    spool_init(&spool);
+    spool_begin(&spool, 1000000);
+    for (size_t i = 0; i < IPC_SHORT; i += 8192)
+        spool_add(&spool, slice_make(bytes + i, 8192));
+    assert_int_equal(spool_seal(&spool, &message), SPOOL_OK);
+    assert_int_equal(message.fd, -1);
+    assert_int_equal(message.size, IPC_SHORT);
+    assert_memory_equal(message.data, bytes, IPC_SHORT);
+    spool_finish(&spool);
+    spool_begin(&spool, 1000000);
+    spool_add(&spool, slice_make(bytes, sizeof(bytes)));
+    assert_int_equal(spool_seal(&spool, &message), SPOOL_OK);
+    assert_true(fd_memory_verify(message.fd, sizeof(bytes)));
+    assert_true(fd_pread_all(message.fd, read, sizeof(bytes), 0));
+    assert_memory_equal(read, bytes, sizeof(bytes));
+    fd_close(&message.fd);
+    spool_finish(&spool);
 }
 
 static void spool_limits(void **state)
 {
     static uint8_t bytes[100000];
     struct spool spool;
-    int fd;
-    uint64_t size;
+    struct door_message message;
     spool_init(&spool);
     spool_begin(&spool, sizeof(bytes));
     spool_add(&spool, slice_make(bytes, sizeof(bytes)));
-    assert_int_equal(spool_seal(&spool, &fd, &size), SPOOL_OK);
-    assert_int_equal(size, sizeof(bytes));
-    fd_close(&fd);
+    assert_int_equal(spool_seal(&spool, &message), SPOOL_OK);
+    assert_int_equal(message.size, sizeof(bytes));
+    fd_close(&message.fd);
+    spool_finish(&spool);
     spool_begin(&spool, sizeof(bytes) - 1);
     spool_add(&spool, slice_make(bytes, sizeof(bytes)));
     spool_add(&spool, slice_make(bytes, sizeof(bytes)));
-    assert_int_equal(spool_seal(&spool, &fd, &size), SPOOL_TOO_LARGE);
-    assert_int_equal(fd, -1);
+    assert_int_equal(spool_seal(&spool, &message), SPOOL_TOO_LARGE);
+    assert_int_equal(message.fd, -1);
+    spool_finish(&spool);
     spool_begin(&spool, 3); /* the CR that is added counts */
     spool_add(&spool, slice_str("ab\n"));
-    assert_int_equal(spool_seal(&spool, &fd, &size), SPOOL_TOO_LARGE);
+    assert_int_equal(spool_seal(&spool, &message), SPOOL_TOO_LARGE);
     spool_finish(&spool);
 }
 
@@ -287,17 +312,18 @@ static void spool_faults(void **state)
 {
     static const char *const faults[] = {"spool.create=EMFILE", "spool.write=ENOSPC",
                                          "spool.seal=EIO"};
+    static uint8_t bytes[IPC_SHORT + 1];
     for (size_t i = 0; i < 3; i++) {
         struct spool spool;
-        int fd;
-        uint64_t size;
+        struct door_message message;
         fault_set(faults[i]);
         spool_init(&spool);
-        spool_begin(&spool, 1000);
-        spool_add(&spool, slice_str("text"));
-        assert_int_equal(spool_seal(&spool, &fd, &size), SPOOL_NOSPACE);
-        assert_int_equal(fd, -1);
+        spool_begin(&spool, 1000000);
+        spool_add(&spool, slice_make(bytes, sizeof(bytes)));
+        assert_int_equal(spool_seal(&spool, &message), SPOOL_NOSPACE);
+        assert_int_equal(message.fd, -1);
         fault_set(NULL);
+        spool_finish(&spool);
     }
 }
 #endif
@@ -310,6 +336,7 @@ int main(void)
         cmocka_unit_test(path_bad),     cmocka_unit_test(parameters),
         cmocka_unit_test(domains),      cmocka_unit_test(trace_lines),
         cmocka_unit_test(spool_bytes),  cmocka_unit_test(spool_limits),
+        cmocka_unit_test(spool_short),
 #ifdef RESTANTE_FAULTS
         cmocka_unit_test(spool_faults),
 #endif

@@ -144,20 +144,23 @@ static void refuse(struct delivery *delivery)
     delivery_free(delivery);
 }
 
-void deliver_message(struct worker *worker, uint32_t door, struct ipc_deliver *message)
+/* The delivery that now has its message: no longer among those that wait for one. NULL: unknown. */
+static struct delivery *begin(struct worker *worker, uint32_t door, uint64_t id)
 {
-    struct delivery wanted = {.door = door, .id = message->delivery};
+    struct delivery wanted = {.door = door, .id = id};
     struct delivery *delivery = RB_FIND(delivery_tree, &worker->deliveries, &wanted);
     if (delivery == NULL) {
-        return;
+        return NULL;
     }
     take_out(worker, delivery);
-    delivery->fd = message->message;
-    message->message = -1;
     delivery->left = delivery->count;
-    if (worker->finished || delivery->dropped > 0 || message->size > STORE_BLOB_MAX ||
-        !fd_memory_verify(delivery->fd, message->size)) {
-        log_error("delivery_refused", "door=%u size=%llu", door, (unsigned long long)message->size);
+    return delivery;
+}
+
+static void proceed(struct delivery *delivery, const struct mailbox_bytes *bytes)
+{
+    struct worker *worker = delivery->worker;
+    if (worker->finished || delivery->dropped > 0) {
         refuse(delivery);
         return;
     }
@@ -168,9 +171,34 @@ void deliver_message(struct worker *worker, uint32_t door, struct ipc_deliver *m
                                                    .mailbox = delivery->rcpts[i].mailbox};
     }
     worker->busy++;
-    mailbox_deliver(worker->env, delivery->fd, message->size, recipients, delivery->count,
-                    on_delivered, delivery);
+    mailbox_deliver(worker->env, bytes, recipients, delivery->count, on_delivered, delivery);
     free(recipients);
+}
+
+void deliver_message(struct worker *worker, uint32_t door, struct ipc_deliver *message)
+{
+    struct delivery *delivery = begin(worker, door, message->delivery);
+    if (delivery == NULL) {
+        return;
+    }
+    delivery->fd = message->message;
+    message->message = -1;
+    if (message->size > STORE_BLOB_MAX || !fd_memory_verify(delivery->fd, message->size)) {
+        log_error("delivery_refused", "door=%u size=%llu", door, (unsigned long long)message->size);
+        refuse(delivery);
+        return;
+    }
+    proceed(delivery, &(struct mailbox_bytes){.fd = delivery->fd, .size = message->size});
+}
+
+void deliver_short(struct worker *worker, uint32_t door, const struct ipc_deliver_short *message)
+{
+    struct delivery *delivery = begin(worker, door, message->delivery);
+    if (delivery != NULL) {
+        proceed(delivery, &(struct mailbox_bytes){.fd = -1,
+                                                  .data = message->message.data,
+                                                  .size = message->message.size});
+    }
 }
 
 void deliver_door_down(struct worker *worker, uint32_t door)

@@ -61,6 +61,12 @@ static void on_deliver(void *context, struct ipc_channel *channel, struct ipc_de
     deliver_message(context, ipc_peer_index(channel), message);
 }
 
+static void on_deliver_short(void *context, struct ipc_channel *channel,
+                             struct ipc_deliver_short *message)
+{
+    deliver_short(context, ipc_peer_index(channel), message);
+}
+
 static void on_summary(void *context, struct ipc_channel *channel, struct ipc_summary *message)
 {
     readers_summary(context, ipc_peer_index(channel), message);
@@ -84,6 +90,7 @@ static const struct ipc_handlers handlers = {
     .rcpt_check = on_rcpt_check,
     .deliver_rcpt = on_deliver_rcpt,
     .deliver = on_deliver,
+    .deliver_short = on_deliver_short,
     .summary = on_summary,
     .found = on_found,
     .purge = on_purge,

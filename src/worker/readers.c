@@ -1,12 +1,14 @@
 /*
- * Strangers' messages are looked at by readers, never here. A message goes out as sealed memory,
- * its summary comes back and is checked in every offset before it is believed; or a batch of them
- * goes out with what is looked for, and as many bits come back. A reader that dies over a message,
- * or is stuck, gets its requests moved to another one, once. What then has no summary is stored
- * without, and what could not be searched is not found: nothing else depends on a parser.
+ * Strangers' messages are looked at by readers, never here. A message goes out as sealed memory, or
+ * in the packet when it is short; its summary comes back and is checked in every offset before it
+ * is believed; or a batch of them goes out with what is looked for, and as many bits come back. A
+ * reader that dies over a message, or is stuck, gets its requests moved to another one, once. What
+ * then has no summary is stored without, and what could not be searched is not found: nothing else
+ * depends on a parser.
  */
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/counter.h"
 #include "base/log.h"
@@ -22,7 +24,8 @@ struct request {
     RB_ENTRY(request) by_id;
     TAILQ_ENTRY(request) order;
     uint64_t id, size, until_us;
-    int fd; /* the asker's */
+    int fd;               /* the asker's, as are: */
+    const uint8_t *bytes; /* of a message, until it is summarized */
     uint32_t reader, deaths;
     uint64_t sent;                  /* place among all that were sent */
     mailbox_summarized *summarized; /* NULL: a search */
@@ -75,6 +78,10 @@ static void fail(struct worker *worker, struct request *request, const char *rea
 
 static bool send_to(struct ipc_channel *reader, const struct request *request)
 {
+    struct slice bytes = slice_make(request->bytes, (size_t)request->size);
+    if (request->summarized != NULL && bytes.size <= IPC_SHORT)
+        return ipc_send_summarize_short(
+            reader, &(struct ipc_summarize_short){.request = request->id, .message = bytes});
     if (request->summarized != NULL)
         return ipc_send_summarize(reader, &(struct ipc_summarize){.request = request->id,
                                                                   .size = request->size,
@@ -144,11 +151,16 @@ static void ask(struct worker *worker, struct request *request)
     }
 }
 
-void readers_summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summarized,
+void readers_summarize(void *arg, int fd, struct slice bytes, mailbox_summarized *summarized,
                        void *done_arg)
 {
     struct request *request = MEM_NEW(struct request);
-    *request = (struct request){.size = size, .fd = fd, .summarized = summarized, .arg = done_arg};
+    ASSERT(fd >= 0 || bytes.size <= IPC_SHORT);
+    *request = (struct request){.size = bytes.size,
+                                .bytes = bytes.data,
+                                .fd = fd,
+                                .summarized = summarized,
+                                .arg = done_arg};
     ask(arg, request);
 }
 

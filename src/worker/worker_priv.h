@@ -117,6 +117,7 @@ void sessions_list(struct worker *worker, size_t most, struct buf *json);
 
 void deliver_rcpt(struct worker *worker, uint32_t door, const struct ipc_deliver_rcpt *message);
 void deliver_message(struct worker *worker, uint32_t door, struct ipc_deliver *message);
+void deliver_short(struct worker *worker, uint32_t door, const struct ipc_deliver_short *message);
 void deliver_check(struct worker *worker, uint32_t door, const struct ipc_rcpt_check *message);
 void deliver_purge(struct worker *worker, const struct ipc_purge *message);
 void deliver_door_down(struct worker *worker, uint32_t door);
@@ -127,7 +128,7 @@ void deliver_finish(struct worker *worker);
 void readers_init(struct worker *worker);
 void readers_finish(struct worker *worker);
 /* Of mailbox_options. */
-void readers_summarize(void *arg, int fd, uint64_t size, mailbox_summarized *summarized,
+void readers_summarize(void *arg, int fd, struct slice bytes, mailbox_summarized *summarized,
                        void *done_arg);
 /* Of session_host. */
 void readers_search(void *arg, const struct session_search *search, session_found *found,

@@ -80,7 +80,8 @@ class Shortage(unittest.TestCase):
         server = self.server("door")
         with server.lmtp() as lmtp:
             try:
-                (code, text), = lmtp.transact("a@b.example", "ann", b"Subject: x\r\n\r\ny\r\n").values()
+                large = b"Subject: x\r\n\r\n" + b"y" * 70 * 1000 + b"\r\n"  # a short one needs none
+                (code, text), = lmtp.transact("a@b.example", "ann", large).values()
             except GONE as error:
                 self.fail(f"no answer: {error!r}")
             self.assertEqual((code // 100, text[:2]), (4, b"4."), text)
