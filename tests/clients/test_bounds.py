@@ -10,6 +10,10 @@ from lib.server import PATIENCE, Server, wait_until
 
 MIB = 1 << 20
 BIG = 20 * MIB  # of the message that slow readers fetch
+# In make test-long more of the same.
+COMMANDS = int(os.environ.get("RESTANTE_PIPELINED", "200000"))
+GUESSERS = int(os.environ.get("RESTANTE_GUESSERS", "24"))
+SLOW = b"Subject: slow\r\n\r\n" + b"x" * 100
 
 
 def private_kib(pid):
@@ -48,7 +52,7 @@ def memory_files(pid):
 class Bounds(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server()
+        cls.server = Server(config="auth { penalty_max = 1 }\n")
         cls.addClassCleanup(cls.server.close)
         cls.server.account("alice", "secret")
         cls.server.account("bob", "secret")
@@ -161,8 +165,8 @@ class Bounds(unittest.TestCase):
             imap.logout()
 
     def test_many_commands_pipelined(self):
-        """200,000 at once, sent without reading: each is answered, in order, once it is read."""
-        count, at_once = 200000, 2000
+        """Hundreds of thousands, sent without reading: each is answered, in order, once it is read."""
+        count, at_once = COMMANDS, 2000
         before = self.memory("worker")
         s, file = self.login()
         s.settimeout(PATIENCE)
@@ -349,6 +353,58 @@ class Bounds(unittest.TestCase):
         for s in guessers:
             self.assertIn(b"AUTHENTICATIONFAILED", self.until(self.file(s), b"a NO"))
         wait_until("a count of them", lambda: self.count("auth_failed") >= 30)
+
+    def test_guessing_from_many_addresses(self):
+        """One guess from each of many addresses: for an account that exists and for those that do
+        not the answer is the same, and whoever knows the secret still gets in."""
+        refused, guessers = self.count("auth_failed"), []
+        for n in range(GUESSERS):
+            s = socket.create_connection(
+                ("127.0.0.1", self.server.ports["imap"]), PATIENCE,
+                source_address=(f"127.{1 + n // 250 % 250}.{n // 62500}.{1 + n % 250}", 0))
+            self.addCleanup(s.close)
+            s.sendall(b"a LOGIN alice wrong%d\r\n" % n if n % 2 else b"a LOGIN nobody%d x\r\n" % n)
+            guessers.append(s)
+        imap = self.server.imap("alice", "secret")
+        imap.logout()
+        self.honest(1)
+        for s in guessers:
+            said = self.until(self.file(s), b"a ")
+            self.assertIn(b"a NO [AUTHENTICATIONFAILED]", said)
+        wait_until("a count of them", lambda: self.count("auth_failed") >= refused + GUESSERS)
+
+    def test_byte_by_byte(self):
+        """Clients that take a literal and their answers in single bytes: who sends slowly holds a
+        connection and what it sent, nobody else waits."""
+        slow = [self.login() for _ in range(20)]
+        for s, file in slow:
+            s.sendall(b"b APPEND INBOX {%d}\r\n" % len(SLOW))
+            self.until(file, b"+ ")
+        for at in range(len(SLOW)):
+            for s, _ in slow:
+                s.sendall(SLOW[at:at + 1])
+            if at % 20 == 0:
+                self.honest(1)
+        for s, file in slow:
+            s.sendall(b"\r\n")
+            self.assertIn(b"b OK", self.until(file, b"b "))
+
+    def test_slow_searches(self):
+        """Patterns of which a naive matcher would think for hours, in LIST and SEARCH."""
+        self.server.account("carol", "secret")
+        imap = self.server.imap("carol", "secret")
+        imap.create("a" * 60 + "/" + "a" * 60)
+        for _ in range(20):
+            self.server.deliver("carol", b"Subject: " + b"a" * 900 + b"\r\n\r\n" +
+                                (b"a" * 998 + b"\r\n") * 300 + b"%d %d\r\n" % (_, id(self)))
+        imap.select()
+        self.assertEqual(imap.list('""', '"' + "*a%a" * 200 + 'b"'), ("OK", [None]))
+        self.assertEqual(imap.search(None, "BODY", '"' + "a" * 900 + 'b"'), ("OK", [b""]))
+        deep = "OR " * 40 + "BODY aab " * 40 + "BODY aac"
+        self.assertEqual(imap.search(None, deep), ("OK", [b""]))
+        self.assertEqual(imap.search(None, "NOT " * 40 + "ALL")[0], "OK")
+        imap.logout()
+        self.honest(1)
 
     def count(self, name):
         total = 0
