@@ -214,7 +214,9 @@ static size_t body_end(struct slice text, size_t body, const struct header *head
         size_t end = body + (size_t)header->content_length, at = end;
         if (at < text.size && text.data[at] == '\n')
             at++;
-        if (at == text.size || from_line_at(text, at, &date_us, &size)) {
+        bool begins =
+            at > 0 && text.data[at - 1] == '\n' && from_line_at(text, at, &date_us, &size);
+        if (at == text.size || begins) {
             *next = at;
             return end;
         }
@@ -222,8 +224,8 @@ static size_t body_end(struct slice text, size_t body, const struct header *head
     return message_end(text, body, next);
 }
 
-static bool text_load(struct slice text, const char *path, struct source_folder *folder,
-                      struct error *error)
+bool source_mbox_parse(struct slice text, const char *path, struct source_folder *folder,
+                       struct error *error)
 {
     size_t at = 0, size = 0;
     uint64_t date_us;
@@ -264,7 +266,7 @@ bool source_mbox_load(const char *path, struct source_folder *folder, struct err
         void *map = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         good = map == MAP_FAILED
                    ? error_errno(error, "%s", path)
-                   : text_load(slice_make(map, (size_t)about.st_size), path, folder, error);
+                   : source_mbox_parse(slice_make(map, (size_t)about.st_size), path, folder, error);
         if (map != MAP_FAILED)
             munmap(map, (size_t)about.st_size);
     }

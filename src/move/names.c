@@ -29,10 +29,12 @@ struct names {
     struct slice *changed; /* as a mailbox of that name would be called; empty: it stayed */
 };
 
+/* a, and if there is one, what stands between; then b. */
 static struct slice concat(struct arena *arena, struct slice a, const char *between, struct slice b)
 {
-    return slice_str(arena_printf(arena, "%.*s%s%.*s", SLICE_PRINT(a), a.size > 0 ? between : "",
-                                  SLICE_PRINT(b)));
+    if (a.size == 0)
+        return b;
+    return slice_str(arena_printf(arena, "%.*s%s%.*s", SLICE_PRINT(a), between, SLICE_PRINT(b)));
 }
 
 static size_t leaf_begin(struct slice name)

@@ -59,6 +59,9 @@ struct source_message *source_message_add(struct source_folder *folder);
 void source_sort(struct source_folder *folder);
 bool source_maildir_load(const char *path, struct source_folder *folder, struct error *error);
 bool source_mbox_load(const char *path, struct source_folder *folder, struct error *error);
+/* Of the bytes of that file. */
+bool source_mbox_parse(struct slice text, const char *path, struct source_folder *folder,
+                       struct error *error);
 /* The whole file; false with errno. */
 bool source_file(const char *path, struct buf *out);
 /* RFC 1939 7: what can be a UIDL. */
@@ -82,6 +85,9 @@ struct uidlist {
 /* dovecot-uidlist (versions 1 and 3), else courierimapuiddb; with courierpop3dsizelist where it is.
  * Everything lives in the arena. */
 void uidlist_read(const char *directory, struct arena *arena, struct uidlist *list);
+/* The same of the files' texts (empty: there is none), which must stay as long as the list. */
+void uidlist_parse(struct slice dovecot, struct slice courier, struct slice pop3,
+                   struct arena *arena, struct uidlist *list);
 const struct uidlist_entry *uidlist_find(const struct uidlist *list, struct slice base);
 
 /* mbox.c: the date of a From_ line; false: it is none. */

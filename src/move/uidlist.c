@@ -175,23 +175,29 @@ static void pop3_list(struct slice text, struct arena *arena, struct uidlist *li
     list_sort(list);
 }
 
-static bool beside(const char *directory, const char *name, struct arena *arena, struct slice *text)
+/* Empty where there is no such file. */
+static struct slice beside(const char *directory, const char *name, struct arena *arena)
 {
     struct buf bytes = {0};
-    bool good = source_file(arena_printf(arena, "%s/%s", directory, name), &bytes);
-    *text = arena_copy(arena, buf_slice(&bytes));
+    source_file(arena_printf(arena, "%s/%s", directory, name), &bytes);
+    struct slice text = arena_copy(arena, buf_slice(&bytes));
     buf_finish(&bytes);
-    return good;
+    return text;
+}
+
+void uidlist_parse(struct slice dovecot, struct slice courier, struct slice pop3,
+                   struct arena *arena, struct uidlist *list)
+{
+    *list = (struct uidlist){.uidnext = 0};
+    if (!imap_list(dovecot, arena, list))
+        imap_list(courier, arena, list);
+    list_sort(list);
+    pop3_list(pop3, arena, list);
 }
 
 void uidlist_read(const char *directory, struct arena *arena, struct uidlist *list)
 {
-    struct slice text;
-    *list = (struct uidlist){.uidnext = 0};
-    if (!(beside(directory, "dovecot-uidlist", arena, &text) && imap_list(text, arena, list)) &&
-        beside(directory, "courierimapuiddb", arena, &text))
-        imap_list(text, arena, list);
-    list_sort(list);
-    if (beside(directory, "courierpop3dsizelist", arena, &text))
-        pop3_list(text, arena, list);
+    uidlist_parse(beside(directory, "dovecot-uidlist", arena),
+                  beside(directory, "courierimapuiddb", arena),
+                  beside(directory, "courierpop3dsizelist", arena), arena, list);
 }
