@@ -94,6 +94,10 @@ class Program:
 
     as_kept = staticmethod(unix)  # what it makes of the bytes that it is given
 
+    def passes_over(self, message):
+        """Does not keep this message, and says so."""
+        return False
+
     def asks_again(self, messages):
         """How many of the messages it asks for in every run, whatever it has."""
         return 0
@@ -103,6 +107,14 @@ class Mbsync(Program):
     command = "mbsync"
     patterns = "*"
     rules = "Create Both"
+
+    @staticmethod
+    def as_kept(message):
+        return message.replace(b"\r", b"")
+
+    def passes_over(self, message):
+        """What has no empty line behind the header ("incomplete header; skipping")."""
+        return b"\n\n" not in b"\n" + self.as_kept(message)
 
     def fetch(self, port, good=(0,)):
         rc = self.write("mbsyncrc", f"""
@@ -318,7 +330,8 @@ push "<tag-pattern>~A<enter><tag-prefix><copy-message>{self.mail}<enter><quit>"
         reader = threading.Thread(target=drain, args=(ours,))
         reader.start()
         try:
-            self.run("neomutt", "-n", "-F", rc, good=good, stdin=its, stdout=its, stderr=its, env={"TERM": "vt100"})
+            self.run("neomutt", "-n", "-F", rc, good=good, stdin=its, stdout=its, stderr=its,
+                     env={"TERM": "vt100"})
         finally:
             os.close(its)
             reader.join()

@@ -15,7 +15,8 @@ import struct
 import threading
 
 # What asks for a message or its text: RETR, TOP, BODY[], BODY[TEXT], RFC822, RFC822.TEXT.
-ASKS = re.compile(rb"^(?:RETR|TOP) |\bBODY(?:\.PEEK)?\[(?:TEXT)?\]|\bRFC822(?:\.TEXT)?(?=[ )\r])", re.I | re.M)
+ASKS = re.compile(rb"^(?:RETR|TOP) |\bBODY(?:\.PEEK)?\[(?:TEXT)?\]|\bRFC822(?:\.TEXT)?(?=[ )\r])",
+                  re.I | re.M)
 
 
 class Proxy:
