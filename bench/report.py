@@ -51,6 +51,15 @@ def write(name, report):
     return path
 
 
+def read(name):
+    """What an earlier run wrote; {} when there was none."""
+    try:
+        with open(os.path.join(FOLDER, name)) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
 def gnuplot(name, script):
     """bench/report/NAME.svg, where gnuplot is installed."""
     if shutil.which("gnuplot") is None:

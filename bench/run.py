@@ -10,7 +10,6 @@ usage: bench/run.py [--build DIR] [--rounds N] [--only WORD] [--messages N] [--q
 import argparse
 import imaplib
 import os
-import resource
 import signal
 import statistics
 import subprocess
@@ -26,7 +25,7 @@ ALL = 0  # an operation is about every message of the mailbox
 
 # What is measured: title, options of the generator, messages per operation (ALL where one command
 # is about all of them), the target of issue 4 as ratios to Dovecot (rate, CPU). bench0 holds
-# --messages messages, bench41 to 56 hold 200 each, and get no others: who delivers faster would have
+# --messages messages, bench41 to 56 hold 51 each, and get no others: who delivers faster would have
 # more to show. bench1 to 40 get the rest.
 FIRST = [  # only the first time is the first time
     ("FETCH meta of all, first", "--operations 1 fetch_meta", ALL, "25x"),
@@ -119,8 +118,7 @@ class Run:
 
     def idle(self, title, count, measure, goal):
         """Memory per connection, what the server has without any included; the kernel's beside it."""
-        room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200
-        count = min(count, room)
+        count = min(count, systems.most_connections())
         title = f"{count:,} {title}"
         if not self.wanted(title):
             return
@@ -166,8 +164,8 @@ class Run:
             load(self.options.build, server, ["--connections=8", "--seed=99",
                                               f"--operations={self.options.messages - 1}", "lmtp"], 300)
             load(self.options.build, server, "--first 41 --accounts 16 --connections 16 --size 4096 "
-                 "--operations 3184 lmtp".split(), 120)
-            load(self.options.build, server, "--first 61 --size 1000 --operations 1000 lmtp".split(), 60)
+                 "--operations 800 lmtp".split(), 120)
+            load(self.options.build, server, "--first 61 --size 1000 --operations 200 lmtp".split(), 60)
             # Everybody has been here before: the first login of an account hashes its password.
             load(self.options.build, server, f"--connections 8 --accounts {ACCOUNTS} --operations "
                  f"{ACCOUNTS * 2} login".split(), 60)

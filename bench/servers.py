@@ -3,6 +3,7 @@ certificate, on loopback, in a control group of its own where the machine lets u
 import contextlib
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -290,6 +291,11 @@ def held(build, server, connections, *words, measure="hold"):
             yield
         finally:
             process.kill()
+
+
+def most_connections():
+    """What the limit of descriptors lets a server hold that has two for each, and some of its own."""
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1000) // 2
 
 
 def drop_caches():
