@@ -97,7 +97,7 @@ def plot_growth(name, title, xlabel, ylabel, series):
         points = [(x, y) for x, y in points if x > 0 and y > 0]
         if points:
             blocks += f"$d{number} << END\n" + "".join(f"{x} {y}\n" for x, y in points) + "END\n"
-            plots.append(f"$d{number} with linespoints pt 7 ps 0.6 lw 2 title '{label}'")
+            plots.append(f"$d{number} with linespoints pt 7 ps 0.6 lw 2 title \"{label}\"")
     if plots:
         gnuplot(name, f"{blocks}set logscale xy\nset format x '%.0s%c'\nset title '{title}'\n"
                 f"set xlabel '{xlabel}'\nset ylabel '{ylabel}'\nset key outside right\n"

@@ -19,7 +19,7 @@ import time
 os.environ.setdefault("RESTANTE_BUILD", "build")
 import report  # noqa: E402
 import servers as systems  # noqa: E402
-from servers import ACCOUNTS, FRESH, PASSWORD, Restante, drop_caches, generate, held, load  # noqa: E402
+from servers import ACCOUNTS, PASSWORD, Restante, drop_caches, generate, held, load  # noqa: E402
 
 ALL = 0  # an operation is about every message of the mailbox
 
@@ -69,6 +69,7 @@ COLD = [  # after the kernel has dropped its caches; bench0's mailbox is open in
 ]
 PUSH = "--first 60 --operations 500 push"
 BIG = 100000  # messages of bench61
+FRESH = 4000  # accounts of a round that nobody has delivered to
 CYRUS_IDLE_MAX = 2000  # a process per connection: more would not fit
 
 
@@ -101,10 +102,12 @@ class Run:
             rows = {server.name: [] for server in self.servers}
             for number in range(rounds):
                 for server in self.servers:
+                    if "{fresh}" in words and isinstance(server, Restante):  # the others know all
+                        server.add_accounts(self.fresh, FRESH)
                     if not before():
                         return print(f"{title}: this machine does not let us drop its caches")
                     rows[server.name].append(self.one(server, words, per, number))
-                self.fresh += 4000 * ("{fresh}" in words)
+                self.fresh += FRESH * ("{fresh}" in words)
             self.table.rate(title, {name: median(row) for name, row in rows.items()}, goal)
 
     def pushes(self):
@@ -156,8 +159,6 @@ class Run:
     def fill(self):
         print(f"filling {self.options.messages:,} messages ...", flush=True)
         for server in self.servers:
-            if isinstance(server, Restante):  # the others know everybody
-                server.add_accounts(ACCOUNTS, FRESH)
             # One after another: Cyrus refuses a delivery while another makes that account.
             load(self.options.build, server, f"--accounts {ACCOUNTS} --operations {ACCOUNTS} --size 4096 "
                  "lmtp_first".split(), 60)
@@ -176,14 +177,14 @@ class Run:
         self.table.other("idle server, all processes",
                          {s.name: s.memory() / 1e6 for s in self.servers}, "MB", "<= 30 MB")
         self.fill()
-        self.rates(FIRST, 1)
-        self.rates(RATES, self.rounds)
-        self.pushes()
-        self.rates(COLD, 1, drop_caches)
         self.idle("idle connections", 2000, "hold", "<= 10 KB")
         self.idle("idle connections, TLS", 2000, "hold_tls", "<= 30 KB")
         if not self.options.quick:
             self.idle("idle connections", 10000, "hold", "<= 10 KB")
+        self.rates(FIRST, 1)
+        self.rates(RATES, self.rounds)
+        self.pushes()
+        self.rates(COLD, 1, drop_caches)
         self.select_big()
 
 

@@ -17,7 +17,6 @@ sys.path.insert(0, os.path.join(TOP, "tests"))
 from lib.server import Server, free_ports, wait_until  # noqa: E402
 
 ACCOUNTS = 64     # bench0 ...: these log in
-FRESH = 30000     # the accounts behind them, which nobody has delivered to
 PASSWORD = "bench"
 PROTOCOLS = ("imap", "imaps", "pop3", "lmtp")
 
@@ -295,7 +294,7 @@ def held(build, server, connections, *words, measure="hold"):
 
 def most_connections():
     """What the limit of descriptors lets a server hold that has two for each, and some of its own."""
-    return (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1000) // 2
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 2200) // 2
 
 
 def drop_caches():
