@@ -21,7 +21,11 @@ PARTS = [
     ("kill-store", 10, {"RESTANTE_KILL_ROUNDS": "500"}, [f"../{BUILD}/tests/crash/test_store_kill"]),
     ("power", 80, {"RESTANTE_POWER_IMAGES": "100000", "RESTANTE_POWER_SEED": str(int(time.time()))},
      [f"../{BUILD}/tests/power/test_power"]),
-    ("analysis", 30, {}, ["../scripts/analyze", "--build", BUILD]),
+    ("analysis", 30, {}, ["../scripts/analyze"]),
+    ("memcheck", 60, {}, ["../scripts/memcheck", BUILD]),
+    ("abuse", 5, {"RESTANTE_PIPELINED": "1000000", "RESTANTE_GUESSERS": "300"},
+     [*UNITTEST, "clients.test_bounds"]),
+    ("fuzz", 360, {"FUZZ_SECONDS": "1200"}, ["../scripts/fuzz"]),
 ]
 
 
