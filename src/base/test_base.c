@@ -197,6 +197,21 @@ static void crc32c_rfc3720(void **state)
     assert_int_equal(crc32c(0, scsi_read, 48), 0xd9963a56);
     assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283);
     assert_int_equal(crc32c(0, NULL, 0), 0);
+    /* Long ones, which go by other ways, against the definition. */
+    uint8_t random[2000];
+    uint32_t slow = UINT32_MAX, next = 1;
+    for (size_t size = 0; size < sizeof(random); size++) {
+        for (size_t from = 0; from < 16; from++)
+            assert_int_equal(crc32c(crc32c(0, random, from < size ? from : size),
+                                    random + (from < size ? from : size),
+                                    size - (from < size ? from : size)),
+                             ~slow);
+        next = next * 1103515245 + 12345;
+        random[size] = (uint8_t)(next >> 16);
+        slow ^= random[size];
+        for (int bit = 0; bit < 8; bit++)
+            slow = slow >> 1 ^ (slow & 1 ? 0x82f63b78 : 0);
+    }
     for (size_t cut = 0; cut <= 48; cut++) /* and at every alignment */
         assert_int_equal(crc32c(crc32c(0, scsi_read, cut), scsi_read + cut, 48 - cut), 0xd9963a56);
 }
