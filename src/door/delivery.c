@@ -149,6 +149,23 @@ static void free_when_answered(struct delivery *delivery)
     }
 }
 
+/* A worker that reads slowly gets a descriptor: too much in the queue would end the channel. */
+static bool send_message(struct ipc_channel *worker, uint64_t id, const struct door_message *bytes)
+{
+    int made = -1;
+    if (bytes->fd < 0 && ipc_backlog(worker) > IPC_BACKLOG) {
+        made = fd_memory_of("message", bytes->data, (size_t)bytes->size);
+    }
+    struct ipc_deliver message = {
+        .delivery = id, .size = bytes->size, .message = made >= 0 ? made : bytes->fd};
+    struct ipc_deliver_short small = {.delivery = id,
+                                      .message = slice_make(bytes->data, (size_t)bytes->size)};
+    bool sent = message.message >= 0 ? ipc_send_deliver(worker, &message)
+                                     : ipc_send_deliver_short(worker, &small);
+    fd_close(&made);
+    return sent;
+}
+
 /* Sends one worker its recipients, then the message. */
 static bool send_to(struct door *door, struct delivery *delivery, uint32_t index,
                     const struct door_message *bytes, const struct door_delivery *rcpts)
@@ -171,12 +188,7 @@ static bool send_to(struct door *door, struct delivery *delivery, uint32_t index
             return false;
         }
     }
-    struct ipc_deliver message = {
-        .delivery = delivery->id, .size = bytes->size, .message = bytes->fd};
-    struct ipc_deliver_short small = {.delivery = delivery->id,
-                                      .message = slice_make(bytes->data, (size_t)bytes->size)};
-    return worker != NULL && (bytes->fd >= 0 ? ipc_send_deliver(worker, &message)
-                                             : ipc_send_deliver_short(worker, &small));
+    return worker != NULL && send_message(worker, delivery->id, bytes);
 }
 
 void door_conn_deliver(struct door_conn *conn, const struct door_message *message,

@@ -96,6 +96,14 @@ bool fd_memory_seal(int fd)
     return fcntl(fd, F_ADD_SEALS, all_seals) == 0;
 }
 
+int fd_memory_of(const char *name, const void *bytes, size_t size)
+{
+    int fd = fd_memory_create(name);
+    if (fd >= 0 && (!fd_memory_write(fd, bytes, size) || !fd_memory_seal(fd)))
+        fd_close(&fd);
+    return fd;
+}
+
 bool fd_memory_verify(int fd, uint64_t size)
 {
     struct stat about;

@@ -33,6 +33,8 @@ int fd_memory_create(const char *name);
 bool fd_memory_write(int fd, const void *bytes, size_t size);
 /* After this nobody can change a byte or the size of it. */
 bool fd_memory_seal(int fd);
+/* Sealed memory with these bytes; -1 with errno. */
+int fd_memory_of(const char *name, const void *bytes, size_t size);
 /* One that came from another process: true only if it is memory of exactly that size, sealed
  * against writing, growing, shrinking and unsealing. So a read of it can neither fail by a
  * truncation nor see two values. */

@@ -325,6 +325,11 @@ bool ipc_flushed(const struct ipc_channel *channel)
     return STAILQ_EMPTY(&channel->queue) && channel->gathered.size == 0;
 }
 
+size_t ipc_backlog(const struct ipc_channel *channel)
+{
+    return channel->queued_bytes;
+}
+
 void ipc_when_flushed(struct ipc_channel *channel, void (*flushed)(void *arg), void *arg)
 {
     if (ipc_flushed(channel)) {

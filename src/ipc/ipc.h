@@ -40,6 +40,10 @@ uint32_t ipc_peer_index(const struct ipc_channel *channel);
 /* Nothing waits: all that was sent is in the peer's socket, ahead of what anybody sends later.
  * What is sent in a turn of the loop waits for the end of that turn, unless it has a descriptor. */
 bool ipc_flushed(const struct ipc_channel *channel);
+/* Bytes that wait because the peer does not read. Above IPC_BACKLOG what is large should go as a
+ * descriptor, or a slow peer is taken for a dead one. */
+size_t ipc_backlog(const struct ipc_channel *channel);
+enum { IPC_BACKLOG = 4 * 1024 * 1024 };
 /* Called once, when the queue has run empty (at once, inside, when it is); when the channel ends
  * before, at its ipc_close(). Several may wait; they are called in order. */
 void ipc_when_flushed(struct ipc_channel *channel, void (*flushed)(void *arg), void *arg);

@@ -13,6 +13,7 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/fd.h"
 #include "message/needle.h"
 #include "message/summary.h"
 #include "worker/worker_priv.h"
@@ -76,16 +77,29 @@ static void fail(struct worker *worker, struct request *request, const char *rea
     release(request);
 }
 
-static bool send_to(struct ipc_channel *reader, const struct request *request)
+/* A reader that is slow gets a descriptor: too much in the queue would end the channel. */
+static bool send_message(struct ipc_channel *reader, const struct request *request)
 {
     struct slice bytes = slice_make(request->bytes, (size_t)request->size);
-    if (request->summarized != NULL && bytes.size <= IPC_SHORT)
-        return ipc_send_summarize_short(
-            reader, &(struct ipc_summarize_short){.request = request->id, .message = bytes});
+    bool small = bytes.size <= IPC_SHORT;
+    int made = -1;
+    if (small && ipc_backlog(reader) > IPC_BACKLOG)
+        made = fd_memory_of("message", bytes.data, bytes.size);
+    struct ipc_summarize message = {
+        .request = request->id, .size = request->size, .message = small ? made : request->fd};
+    bool sent =
+        small && made < 0
+            ? ipc_send_summarize_short(
+                  reader, &(struct ipc_summarize_short){.request = request->id, .message = bytes})
+            : ipc_send_summarize(reader, &message);
+    fd_close(&made);
+    return sent;
+}
+
+static bool send_to(struct ipc_channel *reader, const struct request *request)
+{
     if (request->summarized != NULL)
-        return ipc_send_summarize(reader, &(struct ipc_summarize){.request = request->id,
-                                                                  .size = request->size,
-                                                                  .message = request->fd});
+        return send_message(reader, request);
     return ipc_send_search(reader, &(struct ipc_search){.request = request->id,
                                                         .records = request->records,
                                                         .size = request->size,

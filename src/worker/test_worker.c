@@ -95,6 +95,13 @@ static void on_summarize(void *context, struct ipc_channel *channel, struct ipc_
         ipc_send_summary(channel, &(struct ipc_summary){.request = m->request});
 }
 
+/* One that does not go in a packet, or while much waits for this reader. */
+static void on_summarize_memory(void *context, struct ipc_channel *channel, struct ipc_summarize *m)
+{
+    assert_true(fd_memory_verify(m->message, m->size));
+    ipc_send_summary(channel, &(struct ipc_summary){.request = m->request});
+}
+
 enum { SEARCH_HOLD, SEARCH_RIGHT, SEARCH_LIES }; /* what a reader makes of a search */
 static int search_mode, search_asked;
 
@@ -150,6 +157,7 @@ static void on_volume_state(void *context, struct ipc_channel *channel, struct i
 }
 
 static const struct ipc_handlers handlers = {
+    .summarize = on_summarize_memory,
     .summarize_short = on_summarize,
     .search = on_search,
     .delivered = on_delivered,
@@ -310,6 +318,43 @@ static void settle(struct ipc_channel *peer)
     checked = false;
     ipc_send_rcpt_check(peer, &(struct ipc_rcpt_check){.account = account, .size = 1});
     play_until(&play, play_is_set, &checked, "a check");
+}
+
+/* More short messages than a channel may hold wait for a reader that does not read, then dies: all
+ * are kept, and no other channel ends. */
+static void reader_sleeps(void **state)
+{
+    enum { MANY = 600 }; /* of 32 KB each, for a queue of 16 MB */
+    static const struct id busy = {{77}};
+    static uint8_t text[IPC_SHORT];
+    int pair[2];
+    memset(text, 'x', sizeof(text));
+    answer_summaries = true;
+    ipc_close(&reader);
+    assert_true(fd_socketpair(SOCK_SEQPACKET, pair));
+    ipc_send_peer(play.master,
+                  &(struct ipc_peer){.role = IPC_READER, .index = 0, .channel = pair[1]});
+    close(pair[1]);
+    for (uint64_t i = 0; i < MANY; i++) {
+        ipc_send_deliver_rcpt(door,
+                              &(struct ipc_deliver_rcpt){.delivery = 1000 + i, .account = busy});
+        ipc_send_deliver_short(
+            door, &(struct ipc_deliver_short){.delivery = 1000 + i, .message = {text, IPC_SHORT}});
+        do
+            event_base_loop(play.base, EVLOOP_NONBLOCK);
+        while (ipc_backlog(door) > 0 && !is_gone(&door));
+    }
+    settle(door);
+    assert_int_equal(delivered, 0);
+    char dead;
+    assert_true(recv(pair[0], &dead, 1, MSG_DONTWAIT | MSG_PEEK) >
+                0); /* it still had its channel */
+    play_peer(&play, IPC_READER, 0, &reader);
+    close(pair[0]);
+    while (delivered < MANY && !is_gone(&reader) && !is_gone(&door))
+        event_base_loop(play.base, EVLOOP_ONCE);
+    assert_int_equal(delivered, MANY);
+    assert_int_equal(delivered_result, IPC_DELIVERY_OK);
 }
 
 /* A ticket of an account that was disabled or wiped meanwhile opens nothing. */
@@ -575,6 +620,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(search_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(survives, setup, teardown),
+        cmocka_unit_test_setup_teardown(reader_sleeps, setup, teardown),
     };
     if (argc != 2 || mkdtemp(directory) == NULL)
         return 2;
