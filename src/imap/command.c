@@ -109,6 +109,7 @@ static void start(struct imap_session *session)
     parser.utf8 = session->utf8;
     parser.spooled = session->reader.spooled;
     parser.spooled_count = session->reader.spooled_count;
+    work->behind = session->out != NULL && evbuffer_get_length(session->out) > 0;
     const struct imap_command *command = parse_beginning(&parser, &work->tag, &work->uid);
     const char *problem = parser.problem;
     if (command != NULL)

@@ -65,6 +65,7 @@ struct imap_work {
     const char *reply;          /* without the tag and the line end */
     const char *wait;           /* what it waits for, in words */
     bool asked, woken;          /* a request is on its way; its answer has come */
+    bool behind;                /* what commands before it said is still queued */
     bool expunged;              /* an expunge was told while it was in work */
     enum mailbox_result result; /* of the answer waited for, by imap_mailbox_done */
 };

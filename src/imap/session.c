@@ -136,11 +136,11 @@ static void acknowledge(struct imap_session *session)
 }
 
 /* A few words that a command has said before it waits go with its next ones: that is one call and
- * one packet less for SELECT. */
+ * one packet less for SELECT. The answer to a command that has ended waits for no other. */
 static bool keeps_words(const struct imap_session *session)
 {
     return session->reason == NULL && session->work.asked && !session->work.woken &&
-           waiting(session) < FEW;
+           !session->work.behind && waiting(session) < FEW;
 }
 
 /* After everything that may have changed something. The session may be gone behind it. */
