@@ -29,7 +29,8 @@ static bool add_unit(struct buf *utf8, uint32_t unit, uint32_t *high)
         return false;
     }
     uint8_t bytes[4];
-    buf_add(utf8, bytes, utf8_encode(unit, bytes));
+    size_t size = utf8_encode(unit, bytes);
+    buf_add(utf8, bytes, size);
     return true;
 }
 
