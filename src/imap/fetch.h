@@ -70,7 +70,8 @@ bool fetch_locate(const struct summary *summary, uint64_t prefix_size,
 /* The part that path leads to; NULL: there is none. */
 const struct summary_part *fetch_part(const struct summary *summary, const struct fetch_item *item);
 void fetch_clip(const struct fetch_item *item, struct fetch_range *range);
-/* The chosen fields of a header, and its empty line if it has one (RFC 3501 6.4.5). */
+/* The chosen fields of a header and an empty line, also where the header has none: neomutt passes
+ * over a message of which nothing comes here (RFC 3501 6.4.5 would leave it out). */
 void fetch_choose_fields(struct slice header, const struct fetch_item *item, struct buf *chosen);
 
 /* ---- fetch_structure.c --------------------------------------------------------------------- */

@@ -243,6 +243,14 @@ static enum imap_step begin_section(struct fetch *fetch, const struct fetch_mess
         buf_printf(fetch_item_begins(fetch), "%s NIL", item->label);
         return IMAP_DONE;
     }
+    if (fetch->range.size == 0 && chooses_fields(item)) {
+        static const char empty[] = "\r\n"; /* see fetch_choose_fields */
+        struct fetch_range line = {0, 2};
+        fetch_clip(item, &line);
+        buf_printf(fetch_item_begins(fetch), "%s {%d}\r\n%.*s", item->label, (int)line.size,
+                   (int)line.size, empty + line.offset);
+        return IMAP_DONE;
+    }
     if (fetch->range.size == 0) {
         buf_printf(fetch_item_begins(fetch), "%s \"\"", item->label);
         return IMAP_DONE;

@@ -100,7 +100,5 @@ void fetch_choose_fields(struct slice header, const struct fetch_item *item, str
     while (fields_next(&fields, &field))
         if (is_chosen(field.name, item))
             buf_add_slice(chosen, field.lines);
-    if (slice_equal_str(header, "\r\n") ||
-        (header.size >= 4 && memcmp(header.data + header.size - 4, "\r\n\r\n", 4) == 0))
-        buf_add_str(chosen, "\r\n");
+    buf_add_str(chosen, "\r\n");
 }

@@ -114,6 +114,17 @@ class Programs(Fetching):
     def test_neomutt(self):
         self.check(programs.Neomutt)
 
+    def test_neomutt_without_header(self):
+        """It shows only messages of whose header something comes (as from Dovecot)."""
+        program = programs.Neomutt(self.home, "bare")
+        self.server.account("bare", programs.PASSWORD)
+        imap = self.server.imap("bare", programs.PASSWORD)
+        for message in (b"// not a message\r\n", b"X-None: of those asked for\r\n", b"\r\nbody\r\n"):
+            self.assertEqual(imap.append("INBOX", None, None, message)[0], "OK")
+        imap.logout()
+        program.fetch(self.server.ports["imap"])
+        self.assertEqual(len(list(program.messages())), 3)
+
     def test_curl_imap(self):
         self.check(programs.Curl)
 
