@@ -245,7 +245,7 @@ static bool send_packet(struct ipc_channel *channel, struct slice bytes, const i
 /* The descriptors are those of the last message. */
 static bool send_gathered(struct ipc_channel *channel, const int *fds, int fd_count)
 {
-    enum { KEPT = 4096 }; /* memory that a quiet channel may hold */
+    enum { KEPT = 16384 }; /* memory that a quiet channel may hold */
     struct buf gathered = channel->gathered;
     if (gathered.size == 0)
         return true;
