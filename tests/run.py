@@ -10,6 +10,7 @@ usage: tests/run.py [--only WORD]   runs only the tests whose name contains WORD
 """
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -30,6 +31,7 @@ VARIANTS = [
     ("build-clang", {"CC": "clang"}, ["-Dwerror=true", "-Dfuzz=true", "-Dfaults=true"], False),
 ]
 LIMIT = 300  # seconds for one test from the outside; most take one
+AT_ONCE = 3  # modules of such tests
 SLOWEST = 15
 
 
@@ -122,9 +124,12 @@ def on_alarm(number, frame):
 
 
 class Result(unittest.TestResult):
-    def __init__(self, count):
+    """What became of the tests of a module, as plain values."""
+
+    def __init__(self):
         super().__init__()
-        self.count = count
+        self.outcomes = []  # (name, outcome, text)
+        self.seconds = []
         signal.signal(signal.SIGALRM, on_alarm)
 
     def startTest(self, test):
@@ -133,13 +138,13 @@ class Result(unittest.TestResult):
 
     def stopTest(self, test):
         signal.alarm(0)
-        self.count.seconds.append((time.monotonic() - self.started, test.id()))
+        self.seconds.append((time.monotonic() - self.started, test.id()))
 
     def addSuccess(self, test):
-        self.count.add(test.id(), "passed")
+        self.outcomes.append((test.id(), "passed", ""))
 
     def addFailure(self, test, error):
-        self.count.add(test.id(), "failed", self._exc_info_to_string(error, test))
+        self.outcomes.append((test.id(), "failed", self._exc_info_to_string(error, test)))
 
     addError = addFailure
 
@@ -148,7 +153,7 @@ class Result(unittest.TestResult):
             self.addFailure(subtest, error)
 
     def addSkip(self, test, reason):
-        self.count.add(test.id(), "skipped", f"({reason})")
+        self.outcomes.append((test.id(), "skipped", f"({reason})"))
 
 
 def each(suite):
@@ -159,11 +164,28 @@ def each(suite):
             yield part
 
 
-def outside_tests(count, only):
+def outside_suite(only, module=None):
     loader = unittest.defaultTestLoader
-    suite = unittest.TestSuite(test for test in each(loader.discover("tests", pattern="test_*.py"))
-                               if not only or only in test.id())
-    suite.run(Result(count))
+    return unittest.TestSuite(
+        test for test in each(loader.discover("tests", pattern="test_*.py"))
+        if (not only or only in test.id()) and module in (None, type(test).__module__))
+
+
+def outside_module(task):
+    result = Result()
+    outside_suite(*task).run(result)
+    return result.outcomes, result.seconds
+
+
+def outside_tests(count, only):
+    """Each module in a process of its own, some at a time: most of a test is waiting."""
+    modules = sorted({type(test).__module__ for test in each(outside_suite(only))})
+    with multiprocessing.get_context("fork").Pool(AT_ONCE, maxtasksperchild=1) as pool:
+        tasks = [(only, module) for module in modules]
+        for outcomes, seconds in pool.imap_unordered(outside_module, tasks):
+            count.seconds += seconds
+            for outcome in outcomes:
+                count.add(*outcome)
 
 
 def analysis(count):

@@ -197,7 +197,8 @@ poll 127.0.0.1 protocol {self.protocol} service {port} {self.options}
   bsmtp "{self.home}/bsmtp"
 """)
         try:
-            return self.run("fetchmail", "-f", rc, "--nodetach", "--nosyslog", "--invisible", good=good)
+            return self.run("fetchmail", "-f", rc, "--nodetach", "--nosyslog", "--invisible",
+                            "--pidfile", os.path.join(self.home, "fetchmail.pid"), good=good)
         finally:
             self.unpack(os.path.join(self.home, "bsmtp"))
 
