@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool holds(struct slice text, const char *word)
 {
-    return text.size > 0 && memmem(text.data, text.size, word, strlen(word)) != NULL;
+    return text.data != NULL && memmem(text.data, text.size, word, strlen(word)) != NULL;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
