@@ -232,7 +232,7 @@ void contents_keywords(struct contents *contents, uint32_t set)
     const struct keywords *keywords = &contents->account->keywords;
     if (set == 0 || set > keywords->set_count)
         return;
-    const struct keyword_set *ids = &keywords->sets[set - 1];
+    const struct keyword_set *ids = keywords->sets[set - 1];
     for (size_t i = 0; i < ids->count; i++) {
         uint32_t id = ids->ids[i];
         if (id >= contents->keyword_room) {
@@ -247,7 +247,7 @@ void contents_keywords(struct contents *contents, uint32_t set)
         contents->keyword_bits[id] = 1;
         contents->keyword_texts = mem_grow(contents->keyword_texts, contents->keyword_count + 1,
                                            sizeof(*contents->keyword_texts));
-        contents->keyword_texts[contents->keyword_count++] = keywords->texts[id];
+        contents->keyword_texts[contents->keyword_count++] = keywords->list[id]->text;
     }
 }
 

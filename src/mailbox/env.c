@@ -114,7 +114,7 @@ struct mailbox_env *mailbox_env_create(const struct mailbox_options *options)
     if (env->options.mailboxes_max == 0)
         env->options.mailboxes_max = 10000;
     if (env->options.keywords_max == 0)
-        env->options.keywords_max = 1000;
+        env->options.keywords_max = KEYWORDS_MAX;
     RB_INIT(&env->accounts);
     TAILQ_INIT(&env->tasks);
     TAILQ_INIT(&env->idle);

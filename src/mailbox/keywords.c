@@ -8,19 +8,44 @@
 #include "base/bytes.h"
 #include "mailbox/mailbox_priv.h"
 
-static uint32_t keyword_find(const struct keywords *keywords, struct slice text)
+/* ASCII letters of either case are the same, as in slice_equal_nocase(). */
+static int keyword_compare(const struct keyword *a, const struct keyword *b)
 {
-    for (uint32_t i = 0; i < keywords->count; i++) {
-        if (slice_equal_nocase(keywords->texts[i], text))
-            return i;
+    size_t size = a->text.size < b->text.size ? a->text.size : b->text.size;
+    for (size_t i = 0; i < size; i++) {
+        int difference = ascii_lower(a->text.data[i]) - ascii_lower(b->text.data[i]);
+        if (difference != 0)
+            return difference;
     }
-    return UINT32_MAX;
+    return (a->text.size > b->text.size) - (a->text.size < b->text.size);
+}
+RB_GENERATE_INTERNAL(keyword_tree, keyword, node, keyword_compare, __attribute__((unused)) static)
+
+static int set_compare(const struct keyword_set *a, const struct keyword_set *b)
+{
+    if (a->count != b->count)
+        return a->count < b->count ? -1 : 1;
+    return memcmp(a->ids, b->ids, a->count * sizeof(*a->ids));
+}
+RB_GENERATE_INTERNAL(keyword_set_tree, keyword_set, node, set_compare,
+                     __attribute__((unused)) static)
+
+static uint32_t keyword_find(struct keywords *keywords, struct slice text)
+{
+    const struct keyword *found =
+        RB_FIND(keyword_tree, &keywords->by_text, &(struct keyword){.text = text});
+    return found == NULL ? UINT32_MAX : found->id;
 }
 
 static void keyword_add(struct keywords *keywords, struct slice text)
 {
-    keywords->texts = mem_grow(keywords->texts, keywords->count + 1, sizeof(*keywords->texts));
-    keywords->texts[keywords->count++] = slice_make(mem_dup(text.data, text.size), text.size);
+    struct keyword *keyword = mem_alloc(sizeof(*keyword) + text.size);
+    memcpy(keyword + 1, text.data, text.size);
+    keyword->text = slice_make(keyword + 1, text.size);
+    keyword->id = keywords->count;
+    keywords->list = mem_grow(keywords->list, keywords->count + 1, sizeof(*keywords->list));
+    keywords->list[keywords->count++] = keyword;
+    RB_INSERT(keyword_tree, &keywords->by_text, keyword);
 }
 
 bool keywords_ids(struct account *account, const struct slice *texts, size_t count, bool create,
@@ -57,24 +82,32 @@ bool keywords_ids(struct account *account, const struct slice *texts, size_t cou
 /* Takes ids. */
 static void set_add(struct keywords *keywords, uint32_t *ids, size_t count)
 {
-    struct keyword_set set = {.ids = ids, .count = count};
-    set.texts = mem_array(count, sizeof(*set.texts));
+    struct keyword_set *set = MEM_NEW(struct keyword_set);
+    *set = (struct keyword_set){.ids = ids, .count = count};
+    set->texts = mem_array(count, sizeof(*set->texts));
     for (size_t i = 0; i < count; i++)
-        set.texts[i] = keywords->texts[ids[i]];
+        set->texts[i] = keywords->list[ids[i]]->text;
     keywords->sets = mem_grow(keywords->sets, keywords->set_count + 1, sizeof(*keywords->sets));
     keywords->sets[keywords->set_count++] = set;
+    set->id = keywords->set_count;
+    RB_INSERT(keyword_set_tree, &keywords->by_ids, set);
 }
 
-static uint32_t set_intern(struct keywords *keywords, const uint32_t *ids, size_t count)
+static struct keyword_set *set_find(struct keywords *keywords, const uint32_t *ids, size_t count)
 {
+    struct keyword_set wanted = {.ids = (uint32_t *)(uintptr_t)ids, .count = count};
+    return RB_FIND(keyword_set_tree, &keywords->by_ids, &wanted);
+}
+
+static uint32_t set_intern(struct account *account, const uint32_t *ids, size_t count)
+{
+    struct keywords *keywords = &account->keywords;
     if (count == 0)
         return 0;
-    for (uint32_t i = 0; i < keywords->set_count; i++) {
-        const struct keyword_set *set = &keywords->sets[i];
-        if (set->count == count && memcmp(set->ids, ids, count * sizeof(*ids)) == 0)
-            return i + 1;
-    }
-    if (keywords->set_count >= ENTRY_KEYWORD_SET_MAX ||
+    const struct keyword_set *found = set_find(keywords, ids, count);
+    if (found != NULL)
+        return found->id;
+    if (keywords->set_count >= account->env->options.keywords_max ||
         keywords->set_count - keywords->set_written >= KEYWORDS_UNWRITTEN_MAX ||
         count > STORE_VALUE_GOOD / 4 - 1)
         return UINT32_MAX;
@@ -85,12 +118,11 @@ static uint32_t set_intern(struct keywords *keywords, const uint32_t *ids, size_
 uint32_t keywords_combine(struct account *account, uint32_t base, enum mailbox_store_mode mode,
                           const uint32_t *ids, size_t count)
 {
-    struct keywords *keywords = &account->keywords;
-    const struct keyword_set *old = base > 0 ? &keywords->sets[base - 1] : NULL;
+    const struct keyword_set *old = base > 0 ? account->keywords.sets[base - 1] : NULL;
     size_t old_count = old == NULL ? 0 : old->count, used = 0, i = 0, j = 0;
 
     if (mode == MAILBOX_STORE_SET)
-        return set_intern(keywords, ids, count);
+        return set_intern(account, ids, count);
     if (count == 0)
         return base;
     uint32_t *merged = mem_array(old_count + count, sizeof(*merged));
@@ -103,7 +135,7 @@ uint32_t keywords_combine(struct account *account, uint32_t base, enum mailbox_s
         i += a <= b;
         j += b <= a;
     }
-    uint32_t set = set_intern(keywords, merged, used);
+    uint32_t set = set_intern(account, merged, used);
     free(merged);
     return set;
 }
@@ -117,12 +149,12 @@ void keywords_put(struct account *account, struct store_batch *batch)
         struct codec_key key = codec_key_number(KEY_KEYWORD, keywords->written);
         buf_clear(&value);
         buf_u8(&value, CODEC_FORMAT);
-        buf_add_slice(&value, keywords->texts[keywords->written]);
+        buf_add_slice(&value, keywords->list[keywords->written]->text);
         store_batch_put(batch, codec_key_slice(&key), buf_slice(&value));
     }
     for (; keywords->set_written < keywords->set_count; keywords->set_written++) {
         struct codec_key key = codec_key_number(KEY_KEYWORD_SET, keywords->set_written + 1);
-        const struct keyword_set *set = &keywords->sets[keywords->set_written];
+        const struct keyword_set *set = keywords->sets[keywords->set_written];
         buf_clear(&value);
         buf_u8(&value, CODEC_FORMAT);
         for (size_t i = 0; i < set->count; i++)
@@ -135,12 +167,17 @@ void keywords_put(struct account *account, struct store_batch *batch)
 static void keywords_cut(struct keywords *keywords, uint32_t count, uint32_t set_count)
 {
     while (keywords->set_count > set_count) {
-        struct keyword_set *set = &keywords->sets[--keywords->set_count];
+        struct keyword_set *set = keywords->sets[--keywords->set_count];
+        RB_REMOVE(keyword_set_tree, &keywords->by_ids, set);
         free(set->ids);
         free(set->texts);
+        free(set);
     }
-    while (keywords->count > count)
-        free((void *)(uintptr_t)keywords->texts[--keywords->count].data);
+    while (keywords->count > count) {
+        struct keyword *keyword = keywords->list[--keywords->count];
+        RB_REMOVE(keyword_tree, &keywords->by_text, keyword);
+        free(keyword);
+    }
 }
 
 void keywords_rollback(struct account *account)
@@ -154,7 +191,7 @@ void keywords_rollback(struct account *account)
 void keywords_finish(struct account *account)
 {
     keywords_cut(&account->keywords, 0, 0);
-    free(account->keywords.texts);
+    free(account->keywords.list);
     free(account->keywords.sets);
 }
 
@@ -163,7 +200,8 @@ bool keywords_load(struct account *account, struct slice key, struct slice value
     struct keywords *keywords = &account->keywords;
     uint32_t id;
     if (!codec_key_get_number(key, 0, &id) || id != keywords->count || value.size < 2 ||
-        value.data[0] != CODEC_FORMAT)
+        value.data[0] != CODEC_FORMAT ||
+        keyword_find(keywords, slice_sub(value, 1, value.size)) != UINT32_MAX)
         return false;
     keyword_add(keywords, slice_sub(value, 1, value.size));
     keywords->written = keywords->durable = keywords->count;
@@ -185,6 +223,10 @@ bool keywords_load_set(struct account *account, struct slice key, struct slice v
             free(ids);
             return false;
         }
+    }
+    if (count > 0 && set_find(keywords, ids, count) != NULL) {
+        free(ids);
+        return false;
     }
     set_add(keywords, ids, count);
     keywords->set_written = keywords->set_durable = keywords->set_count;
@@ -208,6 +250,6 @@ size_t mailbox_keywords(struct mailbox_account *account, uint32_t keyword_set,
     *keywords = NULL;
     if (keyword_set == 0 || keyword_set > all->set_count)
         return 0;
-    *keywords = all->sets[keyword_set - 1].texts;
-    return all->sets[keyword_set - 1].count;
+    *keywords = all->sets[keyword_set - 1]->texts;
+    return all->sets[keyword_set - 1]->count;
 }

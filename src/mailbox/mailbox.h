@@ -72,7 +72,7 @@ struct mailbox_options {
     uint32_t grace_s;       /* expunged messages stay restorable this long */
     uint64_t changes_kept;  /* MODSEQs that the change log reaches back; 0: 100,000 */
     uint32_t mailboxes_max; /* per account */
-    uint32_t keywords_max;  /* per account, over all time */
+    uint32_t keywords_max;  /* per account, over all time, and as many combinations; 0: 100,000 */
 };
 
 struct mailbox_env *mailbox_env_create(const struct mailbox_options *options);

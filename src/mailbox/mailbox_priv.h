@@ -33,6 +33,7 @@ enum {
     CHANGES_KEPT = 100000,
     MESSAGE_PREFIX_MAX = 2048,
     KEYWORD_SIZE_MAX = 200,
+    KEYWORDS_MAX = 100000,
     KEYWORDS_UNWRITTEN_MAX = 300, /* new keywords, and sets, that one batch has to write */
 };
 
@@ -142,16 +143,28 @@ struct subscription {
 };
 TAILQ_HEAD(subscriptions, subscription);
 
+struct keyword {
+    RB_ENTRY(keyword) node;
+    uint32_t id;
+    struct slice text; /* its bytes stand behind it */
+};
+RB_HEAD(keyword_tree, keyword);
+
 struct keyword_set {
+    RB_ENTRY(keyword_set) node;
+    uint32_t id;
     uint32_t *ids; /* ascending */
     struct slice *texts;
     size_t count;
 };
+RB_HEAD(keyword_set_tree, keyword_set);
 
 struct keywords {
-    struct slice *texts; /* by id */
+    struct keyword **list; /* by id */
+    struct keyword_tree by_text;
     uint32_t count, written, durable;
-    struct keyword_set *sets; /* by id - 1 */
+    struct keyword_set **sets; /* by id - 1 */
+    struct keyword_set_tree by_ids;
     uint32_t set_count, set_written, set_durable;
 };
 

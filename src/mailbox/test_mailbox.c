@@ -654,6 +654,51 @@ static void test_many_keywords(void **state)
     lab_finish(&lab);
 }
 
+/* A program that tags each message with a word of its own, for years. */
+static void test_keywords_over_time(void **state)
+{
+    struct lab lab;
+    enum { ROUNDS = 40, EACH = 100 };
+    char texts[EACH][16];
+    struct slice keywords[EACH];
+    const struct slice *found;
+    struct mailbox_store change = {.mode = MAILBOX_STORE_SET,
+                                   .flags = {.keywords = keywords, .keyword_count = EACH}};
+    struct uidset uids = {0};
+    lab_init(&lab);
+    lab.options.keywords_max = ROUNDS * EACH;
+    mailbox_env_destroy(&lab.env);
+    lab.env = mailbox_env_create(&lab.options);
+    assert_int_equal(lab_account(&lab), MAILBOX_OK);
+    assert_int_equal(lab_append(&lab, "INBOX", 1), MAILBOX_OK);
+    uidset_add(&uids, 1, 1);
+    for (int round = 0; round <= ROUNDS + 1; round++) {
+        struct mailbox_view *view = lab_view(&lab, "INBOX");
+        struct answer answer = {0};
+        int first = round == ROUNDS + 1 ? 0 : round; /* at last the first ones again */
+        for (int i = 0; i < EACH; i++) {
+            snprintf(texts[i], sizeof(texts[i]), "Word-%d", first * EACH + i);
+            keywords[i] = slice_str(texts[i]);
+        }
+        mailbox_store(view, &uids, &change, on_store, &answer);
+        lab_wait(&lab, &answer);
+        assert_int_equal(answer.result, round == ROUNDS ? MAILBOX_LIMIT : MAILBOX_OK);
+        answer_finish(&answer);
+        mailbox_view_close(&view);
+        if (round % 20 == 0) {
+            lab_restart(&lab, true);
+            assert_int_equal(lab_account(&lab), MAILBOX_OK);
+        }
+    }
+    struct mailbox_view *view = lab_view(&lab, "INBOX");
+    assert_int_equal(mailbox_keywords(lab.account, mailbox_view_at(view, 1)->keyword_set, &found),
+                     EACH);
+    assert_true(slice_equal_str(found[EACH - 1], "Word-99"));
+    mailbox_view_close(&view);
+    uidset_finish(&uids);
+    lab_finish(&lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -672,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_pipelined),
         cmocka_unit_test(test_deliver_first_fails),
         cmocka_unit_test(test_many_keywords),
+        cmocka_unit_test(test_keywords_over_time),
         cmocka_unit_test(test_delete_under_view),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

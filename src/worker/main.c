@@ -130,7 +130,6 @@ static bool begin(void *state, struct error *error)
         .arg = worker,
         .grace_s = (uint32_t)settings->store_grace,
         .mailboxes_max = (uint32_t)settings->limit_mailboxes,
-        .keywords_max = 1000,
     };
     volumes_open(worker);
     worker->env = mailbox_env_create(&options);
