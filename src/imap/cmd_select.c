@@ -105,13 +105,25 @@ static void on_open(void *arg, enum mailbox_result result, struct mailbox_view *
     imap_mailbox_done(arg, result);
 }
 
-static uint32_t first_unseen(const struct mailbox_view *view)
+static bool is_unseen(const struct mailbox_view *view, uint32_t sequence)
 {
-    uint32_t count = mailbox_view_count(view);
-    for (uint32_t sequence = 1; sequence <= count; sequence++)
-        if ((mailbox_view_at(view, sequence)->flags & MAILBOX_SEEN) == 0)
+    return (mailbox_view_at(view, sequence)->flags & MAILBOX_SEEN) == 0;
+}
+
+/* From both ends: in most mailboxes the few unseen ones are the newest, and how many there are is
+ * known. */
+static uint32_t first_unseen(const struct mailbox_view *view, uint32_t unseen)
+{
+    uint32_t count = mailbox_view_count(view), last = count, first = 0;
+    for (uint32_t sequence = 1; sequence <= count && unseen > 0; sequence++, last--) {
+        if (is_unseen(view, sequence))
             return sequence;
-    return 0;
+        if (is_unseen(view, last)) {
+            first = last;
+            unseen--;
+        }
+    }
+    return first;
 }
 
 static void put_selected(struct imap_session *session, const struct mailbox_info *info)
@@ -128,7 +140,7 @@ static void put_selected(struct imap_session *session, const struct mailbox_info
         imap_put_flags_known(session, true);
     imap_printf(session, "] Flags that are kept.\r\n");
     imap_put_exists(session, mailbox_view_count(session->view));
-    uint32_t unseen = session->rev2 ? 0 : first_unseen(session->view);
+    uint32_t unseen = session->rev2 ? 0 : first_unseen(session->view, info->unseen);
     if (unseen != 0)
         imap_printf(session, "* OK [UNSEEN %u] The first unseen message.\r\n", unseen);
     imap_printf(session,
