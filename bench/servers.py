@@ -14,7 +14,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "tests"))
-from lib.server import Server, free_ports, wait_until  # noqa: E402
+from lib.server import Server, family, free_ports, wait_until  # noqa: E402
 
 ACCOUNTS = 64     # bench0 ...: these log in
 PASSWORD = "bench"
@@ -68,19 +68,6 @@ class Group:
             with contextlib.suppress(OSError):
                 os.rmdir(self.path)
             self.path = None
-
-
-def family(pid):
-    """pid and all processes below it."""
-    children = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
-            parent = int(file.read().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
 
 
 class Measured:

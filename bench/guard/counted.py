@@ -12,7 +12,7 @@ import signal
 import struct
 import tempfile
 
-from lib.server import BUILD, Server, wait_until
+from lib.server import BUILD, Server, family, wait_until
 
 PRELOAD = os.path.join(BUILD, "bench/libguard_counters.so")
 # Work in the background would fall into some measure or other: none of it comes due meanwhile.
@@ -26,19 +26,6 @@ store {{ checkpoint_ms = 1h
 # How threads wait for each other depends on who is faster; so does what they do about it.
 NOT_COUNTED = {"futex", "restart_syscall", "sched_yield", "rt_sigreturn", "exit", "exit_group"}
 SYNCS = {"fdatasync", "fsync", "syncfs", "sync_file_range"}
-
-
-def descendants(pid):
-    """pid and all processes below it."""
-    children = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
-            parent = int(file.read().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(name))
-    found = [pid]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
 
 
 def all_sleep(pids):
@@ -61,7 +48,7 @@ class Counted(Server):
 
     def settle(self):
         """Several times in a row, since a thread that was looked at may be woken by a later one."""
-        self.pids = self.pids or descendants(self.process.pid)
+        self.pids = self.pids or family(self.process.pid)
         wait_until("the server to sleep", lambda: all(all_sleep(self.pids) for _ in range(4)))
 
     def close(self):

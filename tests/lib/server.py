@@ -51,6 +51,19 @@ def wait_until(what, condition, patience=PATIENCE):
         time.sleep(0.02)
 
 
+def family(pid):
+    """pid and all processes below it."""
+    children = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
+            parent = int(file.read().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
 class Server:
     def __init__(self, *arguments, data=None, config="", env=None, start=True, build=BUILD):
         self.build, self.program = build, os.path.join(build, "restante")
